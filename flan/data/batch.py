@@ -1,0 +1,32 @@
+"""The one contract between data and model."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Batch(NamedTuple):
+    """Packed examples, each array `[batch, length]`.
+
+    An example of inputs x and targets y is the sequence s = x + EOS + y + EOS. Several
+    examples share a row; position p of an example holds `targets[p] = s[p]` and
+    `tokens[p] = s[p - 1]`, with the start token (`bos_id`, 0 by default) at p = 0, as
+    in T5X's decoder-only models.
+
+    Attributes:
+      tokens: int32, what the model reads.
+      targets: int32, what it has to predict at the same place; 0 is padding.
+      positions: int32, place within the example, from 0.
+      segment_ids: int32, 1, 2, ... for the examples of a row; 0 is padding. Attention
+        never crosses from one to another.
+      loss_weights: float32, 1 where the target counts (the example's y and its EOS),
+        0 elsewhere.
+    """
+
+    tokens: np.ndarray
+    targets: np.ndarray
+    positions: np.ndarray
+    segment_ids: np.ndarray
+    loss_weights: np.ndarray
