@@ -26,7 +26,7 @@ _WINDOWS = {
 
 
 def detokenize(text: str) -> str:
-    """Undoes Penn Treebank tokenization; text that is not tokenized stays as it is.
+    r"""Undoes Penn Treebank tokenization; text that is not tokenized stays as it is.
 
     Rejoins punctuation, brackets, contractions and quotation marks:
     "`` It 's late , '' he said ( again ) ." -> '"It\'s late," he said (again).'
@@ -55,7 +55,7 @@ def _join_double_quotes(text: str) -> str:
 
 
 def repair_windows_characters(text: str) -> str:
-    """Replaces C1 control characters by what they mean in Windows-1252 ("\\x97" -> "—")."""
+    r"""Replaces C1 control characters by what they mean in Windows-1252 ("\x97" -> "—")."""
     return text.translate(_WINDOWS)
 
 

@@ -1,4 +1,4 @@
-"""Natural language inference: does one text follow from another?
+"""Natural language inference: whether one text follows from another.
 
 Labels keep the builder's order, which differs from dataset to dataset (CB puts
 contradiction second, WNLI puts entailment last); `options` verbalize them in that order.
@@ -85,8 +85,8 @@ def anli(row: Row) -> Fields | None:
     dev_size=50,
 )
 def cb(row: Row) -> Fields | None:
-    """CommitmentBank (super_glue/cb): is the speaker committed to a clause under "know",
-    "think", "if"? From fiction, newspapers and telephone talk, partly tokenized.
+    """CommitmentBank (super_glue/cb): whether the speaker is committed to a clause under "know",
+    "think" or "if". From fiction, newspapers and telephone talk, partly tokenized.
 
     Row:    {"premise": "B: Do you like it? A: Well, I do n't think it 's worth the money .",
              "hypothesis": "it's worth the money", "label": 1, "idx": 0}
@@ -168,7 +168,7 @@ def mnli(row: Row) -> Fields | None:
     ),
 )
 def qnli(row: Row) -> Fields | None:
-    """Question NLI (glue/qnli): does a sentence of a Wikipedia paragraph answer a question on it?
+    """Question NLI (glue/qnli): whether a sentence of a Wikipedia paragraph answers a question.
 
     Row:    {"question": "When was the bridge opened?",
              "sentence": "The bridge was opened in 1932 by the mayor.", "label": 0, "idx": 0}
@@ -269,7 +269,7 @@ def snli(row: Row) -> Fields | None:
     dev_size=30,
 )
 def wnli(row: Row) -> Fields | None:
-    """Winograd NLI (glue/wnli): does a sentence still hold with its pronoun replaced by a noun?
+    """Winograd NLI (glue/wnli): whether a statement holds in which a noun replaces a pronoun.
 
     Row:    {"sentence1": "The vase did not fit into the crate because it was too tall.",
              "sentence2": "The crate was too tall.", "label": 0, "idx": 0}

@@ -1,4 +1,4 @@
-"""Paraphrase: do two sentences, or two questions, mean the same?"""
+"""Paraphrase: whether two sentences, or two questions, mean the same."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def paws_wiki(row: Row) -> Fields | None:
     ),
 )
 def qqp(row: Row) -> Fields | None:
-    """Quora Question Pairs (glue/qqp): do two questions of a forum ask for the same answer?
+    """Quora Question Pairs (glue/qqp): whether two questions of a forum want the same answer.
 
     A few questions still carry the quotation marks of a CSV file, which are undone.
 
@@ -149,8 +149,8 @@ def _without_csv_quotes(text: str) -> str:
     dev_size=100,
 )
 def stsb(row: Row) -> Fields | None:
-    """Semantic Textual Similarity Benchmark (glue/stsb): how close in meaning are two sentences,
-    from 0 (unrelated) to 5 (the same)? The gold score is a mean of several people's.
+    """Semantic Textual Similarity Benchmark (glue/stsb): how close two sentences are in meaning,
+    from 0 (unrelated) to 5 (the same). The gold score is a mean of several people's.
 
     The model chooses a whole number; halves round up (Python's `round` would turn both 1.5
     and 2.5 into 2). Metrics compare it with the exact score, kept as the reference. A label

@@ -1,4 +1,4 @@
-"""Sentiment: does a review or a message speak well or badly of its subject?"""
+"""Sentiment: whether a review or a message speaks well or badly of its subject."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ _LINE_BREAKS = re.compile(r"\s*((?:<br\s*/?>\s*)+)")
     ),
 )
 def imdb_reviews(row: Row) -> Fields | None:
-    """Large Movie Review Dataset (imdb_reviews/plain_text): whole reviews of films, clearly for
+    r"""Large Movie Review Dataset (imdb_reviews/plain_text): whole reviews of films, clearly for
     or against. The "unsupervised" split (label -1) is not used.
 
-    Row:    {"text": "Two hours I will never get back.<br /><br />The plot is thin \\x96 very thin.",
+    Row:    {"text": "Two hours I will never get back.<br /><br />The plot is thin \x96 very thin.",
              "label": 0}
     Fields: review with real line breaks and dashes, its middle cut out when it is very
             long; options ("negative", "positive"), answer "negative".
@@ -141,13 +141,13 @@ def sst2(row: Row) -> Fields | None:
     ),
 )
 def yelp_polarity_reviews(row: Row) -> Fields | None:
-    """Yelp polarity (yelp_polarity_reviews): reviews of shops, restaurants and services with one
+    r"""Yelp polarity (yelp_polarity_reviews): reviews of shops, restaurants and services with one
     or two stars (class "1", negative) or four or five (class "2", positive).
 
     The builder keeps the escapes of the CSV file (backslash-n, doubled quotation marks),
     which are undone.
 
-    Row:    {"text": "Ordered the \\"\\"special\\"\\".\\\\nArrived cold, and an hour late.", "label": 0}
+    Row:    {"text": "Ordered the \"\"special\"\".\\nArrived cold, and an hour late.", "label": 0}
     Fields: review with real quotation marks and line breaks, its middle cut out when it is
             very long; options ("negative", "positive"), answer "negative".
     """
