@@ -1,0 +1,154 @@
+"""Masked multi-head attention, for training and against a key/value cache.
+
+Shapes: B batch, L query length, S key length, H heads, K key/value heads, d head size.
+"""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from flan.models.config import ModelConfig
+from flan.models.layers import Dense, constrain
+from flan.models.positions import rotary
+
+# What a masked logit becomes: far below any real one, and finite, so that a row with
+# nothing to attend to gives an average instead of NaN.
+MASKED = -1e10
+
+
+def attention_mask(
+    length: int, segment_ids: jax.Array | None, bidirectional: jax.Array | None
+) -> jax.Array:
+    """Who may look at whom.
+
+    Args:
+      length: L.
+      segment_ids: int32 `[B, L]`; a token sees only its own segment.
+      bidirectional: int32 or bool `[B, L]`; tokens marked 1 see one another in both
+        directions (prefix-LM), the rest looks back only.
+
+    Returns:
+      bool `[B or 1, 1, L, L]`, queries before keys.
+    """
+    places = jnp.arange(length)
+    mask = (places[:, None] >= places[None, :])[None]
+    if bidirectional is not None:
+        both = bidirectional.astype(bool)
+        mask = mask | (both[:, :, None] & both[:, None, :])
+    if segment_ids is not None:
+        mask = mask & (segment_ids[:, :, None] == segment_ids[:, None, :])
+    return mask[:, None]
+
+
+def attend(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    bias: jax.Array | None,
+    mask: jax.Array,
+    scale: float,
+) -> jax.Array:
+    """Softmax attention with the softmax in float32.
+
+    Args:
+      query: `[B, L, H, d]`.
+      key, value: `[B, S, K, d]`, each serving H / K query heads.
+      bias: float32, broadcastable to `[B, H, L, S]`, or None.
+      mask: bool, broadcastable to `[B, 1, L, S]`.
+      scale: factor on the logits before the bias.
+
+    Returns:
+      `[B, L, H, d]` in the dtype of `value`.
+    """
+    batch, length, heads, size = query.shape
+    kv_heads = key.shape[2]
+    grouped = query.reshape(batch, length, kv_heads, heads // kv_heads, size)
+    logits = jnp.einsum("blkgd,bskd->bkgls", grouped, key, preferred_element_type=jnp.float32)
+    logits = logits.reshape(batch, heads, length, -1)
+    if scale != 1.0:
+        logits = logits * scale
+    if bias is not None:
+        logits = logits + bias
+    logits = jnp.where(mask, logits, MASKED)
+    weights = jax.nn.softmax(logits, axis=-1).astype(value.dtype)
+    weights = weights.reshape(batch, kv_heads, heads // kv_heads, length, -1)
+    mixed = jnp.einsum("bkgls,bskd->blkgd", weights, value, preferred_element_type=jnp.float32)
+    return mixed.reshape(batch, length, heads, size).astype(value.dtype)
+
+
+class SelfAttention(nn.Module):
+    """Projections, rotary embedding where asked, cache, attention."""
+
+    config: ModelConfig
+
+    @nn.compact
+    def __call__(
+        self,
+        x: jax.Array,
+        bias: jax.Array | None,
+        mask: jax.Array,
+        positions: jax.Array,
+        *,
+        decode: bool = False,
+        prefill: bool = False,
+    ) -> jax.Array:
+        """One layer's attention.
+
+        Args:
+          x: `[B, L, D]`.
+          bias, mask: as `attend` wants them; for a decoding step over the whole cache.
+          positions: int32 `[B, L]`: rotary positions, and the cache slot of a decoding step.
+          decode: with no cache yet, make an empty one of L slots; with one, L is 1: store
+            this token's key and value and attend to the cache.
+          prefill: store L keys and values in the cache's first slots, attend within x.
+
+        Returns:
+          `[B, L, D]`.
+        """
+        config = self.config
+
+        def project(name: str, heads: int, scale: float = 1.0) -> jax.Array:
+            flat = Dense(
+                heads * config.d_head,
+                ("embed", "joined_kv"),
+                config.compute_dtype,
+                jnp.dtype(config.param_dtype),
+                scale,
+                name=name,
+            )(x)
+            split = flat.reshape(*x.shape[:2], heads, config.d_head)
+            return constrain(split, "batch", "length", "heads", "kv")
+
+        root = config.d_head**-0.5
+        query = project("query", config.num_heads, 1.0 if config.scale_attention else root)
+        key = project("key", config.kv_heads)
+        value = project("value", config.kv_heads)
+        if config.positions == "rope":
+            query = rotary(query, positions, config.rope_theta)
+            key = rotary(key, positions, config.rope_theta)
+
+        if decode or prefill:
+            ready = self.has_variable("cache", "cached_key")
+            cached_key = self.variable("cache", "cached_key", jnp.zeros_like, key)
+            cached_value = self.variable("cache", "cached_value", jnp.zeros_like, value)
+            if prefill:
+                start = (0, 0, 0, 0)
+                cached_key.value = jax.lax.dynamic_update_slice(cached_key.value, key, start)
+                cached_value.value = jax.lax.dynamic_update_slice(cached_value.value, value, start)
+            elif ready:
+                rows = jnp.arange(x.shape[0])
+                slot = positions[:, 0]
+                cached_key.value = cached_key.value.at[rows, slot].set(key[:, 0])
+                cached_value.value = cached_value.value.at[rows, slot].set(value[:, 0])
+                key, value = cached_key.value, cached_value.value
+
+        mixed = attend(query, key, value, bias, mask, root if config.scale_attention else 1.0)
+        return Dense(
+            x.shape[-1],
+            ("joined_kv", "embed"),
+            config.compute_dtype,
+            jnp.dtype(config.param_dtype),
+            name="out",
+        )(mixed.reshape(*x.shape[:2], -1))

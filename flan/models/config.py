@@ -1,0 +1,113 @@
+"""Sizes and switches of the transformer, as one frozen dataclass."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal
+
+import jax.numpy as jnp
+
+Positions = Literal["relative", "rope"]
+Remat = Literal["none", "dots", "full"]
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """A decoder-only transformer.
+
+    The defaults follow FLAN's model, LaMDA (arXiv 2201.08239, section 3): T5 relative
+    attention bias, gated GELU, RMSNorm, no biases. With `positions="rope"`,
+    `activation="silu"`, `num_kv_heads` and `scale_attention=True` the same module is a
+    Llama.
+
+    Attributes:
+      vocab_size: rows of the embedding; may exceed the vocabulary (padding for shards).
+      num_layers, d_model, num_heads, d_head, d_ff: as in T5; `d_ff` is the width of each
+        of the two gated halves.
+      num_kv_heads: key/value heads (grouped-query attention); None: as many as heads.
+      positions: `relative` (T5's bucketed bias, one table for all layers) or `rope`.
+      activation: of the gate.
+      tie_embeddings: logits through the embedding, scaled by d_model^-0.5 as in T5.
+      scale_attention: divide attention logits by sqrt(d_head). T5 folds the factor into
+        the initialization of the query projection instead.
+      relative_buckets, relative_max_distance: T5's bias table.
+      rope_theta: base of the rotary frequencies.
+      norm_epsilon: of RMSNorm.
+      dropout_rate: on embeddings and on each residual branch.
+      dtype: of computation (`float32` or `bfloat16`); softmax, norms and loss are float32.
+      param_dtype: of stored parameters.
+      remat: what the backward pass recomputes: `none`, `dots` (all but matrix products)
+        or `full` (each layer).
+    """
+
+    vocab_size: int
+    num_layers: int
+    d_model: int
+    num_heads: int
+    d_head: int
+    d_ff: int
+    num_kv_heads: int | None = None
+    positions: Positions = "relative"
+    activation: Literal["gelu", "silu"] = "gelu"
+    tie_embeddings: bool = False
+    scale_attention: bool = False
+    relative_buckets: int = 32
+    relative_max_distance: int = 128
+    rope_theta: float = 10_000.0
+    norm_epsilon: float = 1e-6
+    dropout_rate: float = 0.0
+    dtype: str = "float32"
+    param_dtype: str = "float32"
+    remat: Remat = "none"
+
+    def __post_init__(self) -> None:
+        for name in ("vocab_size", "num_layers", "d_model", "num_heads", "d_head", "d_ff"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")
+        if self.num_heads % self.kv_heads:
+            raise ValueError(
+                f"num_heads {self.num_heads} is no multiple of num_kv_heads {self.num_kv_heads}"
+            )
+        for name, allowed in (
+            ("positions", ("relative", "rope")),
+            ("activation", ("gelu", "silu")),
+            ("dtype", ("float32", "bfloat16")),
+            ("param_dtype", ("float32", "bfloat16")),
+            ("remat", ("none", "dots", "full")),
+        ):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
+
+    @property
+    def kv_heads(self) -> int:
+        """Key/value heads."""
+        return self.num_heads if self.num_kv_heads is None else self.num_kv_heads
+
+    @property
+    def compute_dtype(self) -> Any:
+        """`dtype` as a JAX dtype."""
+        return jnp.dtype(self.dtype)
+
+    @property
+    def num_parameters(self) -> int:
+        """Exact count of trainable parameters."""
+        attention = self.d_model * self.d_head * 2 * (self.num_heads + self.kv_heads)
+        layer = attention + 3 * self.d_model * self.d_ff + 2 * self.d_model
+        tables = self.vocab_size * self.d_model * (1 if self.tie_embeddings else 2)
+        bias = self.relative_buckets * self.num_heads if self.positions == "relative" else 0
+        return self.num_layers * layer + tables + bias + self.d_model
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; `ModelConfig.from_json` reads them back."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> ModelConfig:
+        """The config that `to_json` wrote; ValueError for unknown or missing entries."""
+        known = {f.name for f in dataclasses.fields(cls)}
+        if unknown := values.keys() - known:
+            raise ValueError(f"model config has unknown entries {sorted(unknown)}")
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise ValueError(f"model config is incomplete: {error}") from error

@@ -1,0 +1,100 @@
+"""Dense, RMSNorm and embedding layers with logical axes.
+
+Shapes: B batch, L length, D d_model. Parameters carry logical axis names through
+`param_with_axes`; which mesh axis a name lies on is decided in `flan.partitioning`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax.linen.partitioning import param_with_axes, with_sharding_constraint
+
+# T5X's initializer: truncated normal with variance 1 / fan_in.
+kernel_init = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")
+
+
+def constrain(x: jax.Array, *axes: str) -> jax.Array:
+    """Asks the partitioner for a layout by logical axis names; nothing without a mesh."""
+    return with_sharding_constraint(x, axes)
+
+
+class Dense(nn.Module):
+    """Matrix product without bias, `[..., in] -> [..., features]`, in `dtype`.
+
+    Attributes:
+      features: size of the output.
+      axes: logical names of the kernel's two axes.
+      scale: factor on the initial standard deviation.
+      out_dtype: of the output; `dtype` by default.
+    """
+
+    features: int
+    axes: tuple[str, str]
+    dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
+    scale: float = 1.0
+    out_dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        def init(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
+            return kernel_init(key, shape, dtype) * jnp.asarray(self.scale, dtype)
+
+        shape = (x.shape[-1], self.features)
+        kernel = param_with_axes("kernel", init, shape, self.param_dtype, axes=self.axes)
+        # Accumulating in float32 is what accelerators do anyway; on CPUs it also picks the
+        # fast bfloat16 kernel (2.5 times the rate without it).
+        product = jnp.matmul(
+            x.astype(self.dtype), kernel.astype(self.dtype), preferred_element_type=jnp.float32
+        )
+        return product.astype(self.out_dtype or self.dtype)
+
+
+class RMSNorm(nn.Module):
+    """Root-mean-square norm with a learned scale and no bias (arXiv 1910.07467); float32 inside."""
+
+    epsilon: float = 1e-6
+    dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        scale = param_with_axes(
+            "scale", nn.initializers.ones, (x.shape[-1],), self.param_dtype, axes=("embed",)
+        )
+        x = x.astype(jnp.float32)
+        x = x * jax.lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + self.epsilon)
+        return (x * scale.astype(jnp.float32)).astype(self.dtype)
+
+
+class Embed(nn.Module):
+    """Token embedding `[B, L] -> [B, L, D]`; `attend` gives logits through the same table."""
+
+    vocab_size: int
+    features: int
+    dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
+
+    def setup(self) -> None:
+        self.embedding = param_with_axes(
+            "embedding",
+            nn.initializers.normal(1.0),
+            (self.vocab_size, self.features),
+            self.param_dtype,
+            axes=("vocab", "embed"),
+        )
+
+    def __call__(self, tokens: jax.Array) -> jax.Array:
+        return jnp.take(self.embedding.astype(self.dtype), tokens, axis=0)
+
+    def attend(self, x: jax.Array) -> jax.Array:
+        """`[..., D] -> [..., vocab]` in float32."""
+        return jnp.matmul(
+            x.astype(self.dtype),
+            self.embedding.astype(self.dtype).T,
+            preferred_element_type=jnp.float32,
+        )

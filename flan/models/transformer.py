@@ -1,0 +1,233 @@
+"""The decoder-only transformer, callable as T5X's `DecoderOnlyModel` calls its module.
+
+Shapes: B batch, L length, D d_model, V vocabulary. Parameters are stacked over layers
+(axis 0, logical name `layers`) and the layers run in one `scan`, so that compile time and
+program size do not grow with depth.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax.linen.partitioning import remat, scan_with_axes
+
+from flan.models.attention import SelfAttention, attention_mask
+from flan.models.config import ModelConfig
+from flan.models.layers import Dense, Embed, RMSNorm, constrain
+from flan.models.positions import RelativeBias
+
+_REMAT_POLICIES = {
+    "dots": jax.checkpoint_policies.checkpoint_dots_with_no_batch_dims,
+    "full": jax.checkpoint_policies.nothing_saveable,
+}
+
+
+class GatedMlp(nn.Module):
+    """Gated linear unit (arXiv 2002.05202): `wo(activation(wi_0 x) * wi_1 x)`."""
+
+    config: ModelConfig
+
+    @nn.compact
+    def __call__(self, x: jax.Array, deterministic: bool) -> jax.Array:
+        config = self.config
+        dtypes = (config.compute_dtype, jnp.dtype(config.param_dtype))
+        # The tanh form is T5's GELU; silu is Llama's.
+        activation = nn.silu if config.activation == "silu" else nn.gelu
+        gate = activation(Dense(config.d_ff, ("embed", "mlp"), *dtypes, name="wi_0")(x))
+        hidden = gate * Dense(config.d_ff, ("embed", "mlp"), *dtypes, name="wi_1")(x)
+        hidden = constrain(hidden, "batch", "length", "mlp")
+        hidden = nn.Dropout(config.dropout_rate, broadcast_dims=(-2,))(hidden, deterministic)
+        return Dense(x.shape[-1], ("mlp", "embed"), *dtypes, name="wo")(hidden)
+
+
+class DecoderLayer(nn.Module):
+    """Pre-norm attention and MLP, each on a residual branch."""
+
+    config: ModelConfig
+    deterministic: bool = True
+    decode: bool = False
+    prefill: bool = False
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, bias: jax.Array | None, mask: jax.Array, positions: jax.Array
+    ) -> tuple[jax.Array, None]:
+        config = self.config
+
+        def norm(name: str) -> RMSNorm:
+            return RMSNorm(
+                config.norm_epsilon, config.compute_dtype, jnp.dtype(config.param_dtype), name=name
+            )
+
+        # T5 drops whole features, the same at each place of a sequence.
+        dropout = nn.Dropout(
+            config.dropout_rate, broadcast_dims=(-2,), deterministic=self.deterministic
+        )
+        x = constrain(x, "batch", "length", "embed")
+        attended = SelfAttention(config, name="self_attention")(
+            norm("pre_self_attention_layer_norm")(x),
+            bias,
+            mask,
+            positions,
+            decode=self.decode,
+            prefill=self.prefill,
+        )
+        x = x + dropout(attended)
+        mixed = GatedMlp(config, name="mlp")(norm("pre_mlp_layer_norm")(x), self.deterministic)
+        return constrain(x + dropout(mixed), "batch", "length", "embed"), None
+
+
+class Transformer(nn.Module):
+    """Token ids to logits."""
+
+    config: ModelConfig
+    # T5X asks its modules for this to find the batch axis of a cache.
+    scan_layers: bool = True
+
+    @nn.compact
+    def __call__(
+        self,
+        decoder_input_tokens: jax.Array,
+        decoder_target_tokens: jax.Array | None = None,
+        decoder_segment_ids: jax.Array | None = None,
+        decoder_positions: jax.Array | None = None,
+        decoder_causal_attention: jax.Array | None = None,
+        *,
+        enable_dropout: bool = False,
+        decode: bool = False,
+        max_decode_length: int | None = None,
+        prefill: bool = False,
+        prefill_lengths: jax.Array | None = None,
+        logit_positions: jax.Array | None = None,
+    ) -> jax.Array:
+        """Logits of the next token at each place.
+
+        Args:
+          decoder_input_tokens: int32 `[B, L]`, shifted right (see `flan.data.batch`).
+          decoder_target_tokens: int32 `[B, L]`; used where there are no segment ids, to
+            tell padding (0) from text. None: everything is text.
+          decoder_segment_ids: int32 `[B, L]`, one number for each packed example.
+          decoder_positions: int32 `[B, L]`, for rotary embeddings. The relative bias counts
+            places in the row, the same thing within a segment.
+          decoder_causal_attention: `[B, L]`, 1 where attention is bidirectional.
+          enable_dropout: needs a `dropout` random stream when the rate is not 0.
+          decode: make an empty cache of L slots, or, with a cache, read one token a row.
+          max_decode_length: accepted for T5X; the cache's own size counts.
+          prefill: fill the cache with L tokens.
+          prefill_lengths: int32 `[B]`, real tokens of each row of a prefill; all L if None.
+          logit_positions: int32 `[B, N]`; logits at these places only.
+
+        Returns:
+          float32 `[B, L, V]`, or `[B, N, V]` with `logit_positions`.
+        """
+        config = self.config
+        batch, length = decoder_input_tokens.shape
+        param_dtype = jnp.dtype(config.param_dtype)
+        embed = Embed(
+            config.vocab_size,
+            config.d_model,
+            config.compute_dtype,
+            param_dtype,
+            name="token_embedder",
+        )
+        x = constrain(embed(decoder_input_tokens), "batch", "length", "embed")
+        x = nn.Dropout(config.dropout_rate, broadcast_dims=(-2,))(x, not enable_dropout)
+
+        positions, mask, step_slots = self._places(
+            batch,
+            length,
+            decoder_target_tokens,
+            decoder_segment_ids,
+            decoder_positions,
+            decoder_causal_attention,
+            decode,
+            prefill,
+            prefill_lengths,
+        )
+        bias = None
+        if config.positions == "relative":
+            relative = RelativeBias(
+                config.num_heads,
+                config.relative_buckets,
+                config.relative_max_distance,
+                param_dtype,
+                name="relpos_bias",
+            )
+            if step_slots is None:
+                bias = relative(length, length)
+            else:
+                bias = relative(1, step_slots, positions[:, 0])
+            bias = constrain(bias, "unsharded", "heads", "unsharded", "unsharded")
+
+        x = self._layers(not enable_dropout, decode, prefill)(x, bias, mask, positions)[0]
+        x = RMSNorm(config.norm_epsilon, config.compute_dtype, param_dtype, name="decoder_norm")(x)
+        if logit_positions is not None:
+            x = jnp.take_along_axis(x, logit_positions[:, :, None], axis=1)
+        if config.tie_embeddings:
+            # T5's factor; a Llama import folds it into decoder_norm.
+            logits = embed.attend(x * config.d_model**-0.5)
+        else:
+            logits = Dense(
+                config.vocab_size,
+                ("embed", "vocab"),
+                config.compute_dtype,
+                param_dtype,
+                out_dtype=jnp.float32,
+                name="logits_dense",
+            )(x)
+        return constrain(logits, "batch", "length", "vocab")
+
+    def _layers(self, deterministic: bool, decode: bool, prefill: bool) -> Any:
+        """All layers as one scanned module, `(x, bias, mask, positions) -> (x, None)`."""
+        layer: Any = DecoderLayer
+        if self.config.remat != "none" and not (decode or prefill):
+            layer = remat(layer, prevent_cse=False, policy=_REMAT_POLICIES[self.config.remat])
+        scanned = scan_with_axes(
+            layer,
+            variable_axes={"params": 0, "cache": 0},
+            split_rngs={"params": True, "dropout": True},
+            in_axes=(nn.broadcast, nn.broadcast, nn.broadcast),
+            length=self.config.num_layers,
+            axis_name="layers",
+        )
+        return scanned(self.config, deterministic, decode, prefill, name="layers")
+
+    def _places(
+        self,
+        batch: int,
+        length: int,
+        targets: jax.Array | None,
+        segment_ids: jax.Array | None,
+        positions: jax.Array | None,
+        bidirectional: jax.Array | None,
+        decode: bool,
+        prefill: bool,
+        prefill_lengths: jax.Array | None,
+    ) -> tuple[jax.Array, jax.Array, int | None]:
+        """Positions `[B, L]`, mask `[B or 1, 1, L, S]`, and the cache's size in a decoding step."""
+        row = jnp.broadcast_to(jnp.arange(length, dtype=jnp.int32), (batch, length))
+        if decode or prefill:
+            ready = self.has_variable("cache", "cache_index")
+            index = self.variable("cache", "cache_index", jnp.zeros, (batch,), jnp.int32)
+            if decode and ready:
+                if length != 1:
+                    raise ValueError(f"a decoding step reads 1 token a row, got {length}")
+                now = index.value
+                index.value = now + 1
+                cache = self.variables["cache"]["layers"]["self_attention"]
+                size = cache["cached_key"].shape[2]  # [layers, B, S, K, d]
+                mask = (jnp.arange(size)[None] <= now[:, None])[:, None, None, :]
+                return now[:, None], mask, size
+            if prefill:
+                full = jnp.full((batch,), length, jnp.int32)
+                index.value = full if prefill_lengths is None else prefill_lengths
+            # Padding at the end of a prompt is never seen: later steps overwrite its slots
+            # one by one, and the mask stops at the slot just written.
+            return row, attention_mask(length, None, bidirectional), None
+        if segment_ids is None and targets is not None:
+            segment_ids = (targets > 0).astype(jnp.int32)
+        mask = attention_mask(length, segment_ids, bidirectional)
+        return row if positions is None else positions, mask, None

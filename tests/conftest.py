@@ -1,0 +1,24 @@
+"""Eight virtual CPU devices for every test, set before anything imports JAX."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+flags = os.environ.get("XLA_FLAGS", "")
+if "xla_force_host_platform_device_count" not in flags:
+    os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count=8".strip()
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder with real TFDS slices, from FLAN_REAL_DATA; skips where it is unset."""
+    folder = os.environ.get("FLAN_REAL_DATA", "")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("FLAN_REAL_DATA is not set to a folder of real TFDS data")
+    return Path(folder)
