@@ -158,6 +158,7 @@ STRAY = [
     ("{premise}\n\nIs it it true that {hypothesis}\n\n{options}", "repeated-word"),
     ('{premise}\n\nIs it true that "{hypothesis}\n\n{options}', "unbalanced"),
     ("{premise}\n\nIs it (so to speak true that {hypothesis}\n\n{options}", "unbalanced"),
+    ("{premise}\n\na) Does A imply B, or b) is it so that {hypothesis}\n\n{options}", None),
     ("{premise}\n\nIs it so] true that {hypothesis}\n\n{options}", "unbalanced"),
     ("{premise}\n\nIs it “so, true that {hypothesis}\n\n{options}", "unbalanced"),
 ]
@@ -410,7 +411,7 @@ def test_a_closing_quote_after_a_sentence_is_fine():
 
 
 def test_a_field_that_always_holds_the_answer():
-    rows = [qa_row(f"answer {n}", question=f"Answer {n}!") for n in range(9)]
+    rows = [qa_row(f"answer {n}", question=f"answer {n}") for n in range(9)]
     assert ("t0", "row-answer-in-input") in found(QA, CLEAN_QA, rows)
     rows[4] = qa_row("answer 4", question="Where?")
     assert ("t0", "row-answer-in-input") not in found(QA, CLEAN_QA, rows)

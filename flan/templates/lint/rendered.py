@@ -153,7 +153,5 @@ def row_answer_in_input(subject: Subject) -> Found:
 
 
 def _same(value: str, fields: Fields) -> bool:
-    def squash(text: str) -> str:
-        return re.sub(r"\W+", " ", text).strip().casefold()
-
-    return squash(value) in {squash(fields.answer), *map(squash, fields.references)} - {""}
+    # Exact, since true-casing and word segmentation differ in nothing but case and spaces.
+    return value.strip() in {text.strip() for text in (fields.answer, *fields.references)}

@@ -37,10 +37,11 @@ _REMAINS = (
     (re.compile(r"%[sd]\b|\$\{|\{\{|\}\}"), "has a hole of another template language"),
     (re.compile(r"\u00c3.|\u00e2\u20ac.|\ufffd"), "has wrongly decoded characters"),
     (re.compile(r"(?<![\w'’.-])[b-hj-z](?![\w'’.)-])"), "has a letter on its own"),
-    (re.compile(r"(?<![\w'’.-])[B-HJ-Z](?![\w'’.):-])"), "has a letter on its own"),
 )
 _REPEATED = re.compile(r"\b(?!that\b|had\b)(\w+)\s+\1\b", re.I)
 
+# The marker of a list: a) first, b) second.
+_MARKER = re.compile(r"(?<![\w(])\w{1,2}\)")
 _PAIRS = {"(": ")", "[": "]", "“": "”", "«": "»"}
 
 
@@ -110,7 +111,7 @@ def unbalanced(subject: Subject) -> Found:
         if re.search(r"\u2018", line) and line.count("\u2018") > line.count("\u2019"):
             yield where, "has a quotation mark \u2018 without its pair"
         depth: list[str] = []
-        for char in line:
+        for char in _MARKER.sub("", line):
             if char in _PAIRS:
                 depth.append(_PAIRS[char])
             elif char in _PAIRS.values() and (not depth or depth.pop() != char):
