@@ -61,7 +61,8 @@ def _dart_triple(triple: str, from_e2e: bool) -> str:
     """The triple with its relation in capitals, without underscores, brackets and outer quotes."""
     if from_e2e:
         triple = _E2E_RELATION.sub(lambda m: _E2E_KEYS.get(m[0], m[0]).upper(), triple, count=1)
-    triple = triple.replace("[TABLECONTEXT]", "table").replace("[TITLE]", "TITLE")
+    triple = triple.replace("[TABLECONTEXT] [TITLE]", "table CAPTION")
+    triple = triple.replace("[TABLECONTEXT]", "table")
     triple = _SHOUTED.sub(lambda m: m[0].replace("_", " "), triple)
     return _QUOTED_END.sub(r"\1", " ".join(triple.split()))
 
@@ -90,14 +91,15 @@ def dart(row: Row) -> Fields | None:
     The builder has joined subject, relation and object of each fact with single spaces, so
     they cannot be split again. Relations stand in capitals, but for the rows that come from
     E2E, whose few relation names are known; those are put in capitals too. `[TABLECONTEXT]`
-    as subject means the table itself.
+    as subject means the table itself, and its `[TITLE]`
+    becomes CAPTION, since many tables have a column TITLE as well.
 
     Row:    {"tripleset": ["[TABLECONTEXT] [TITLE] List of bridges",
                            "Old Mill Bridge YEAR_BUILT 1871"],
              "target": "The Old Mill Bridge was built in 1871.", "references": [],
              "target_sources": ["WikiTableQuestions_mturk"], "subtree_was_extended": False,
              "dart_id": 4, "gem_id": "dart-train-9", "gem_parent_id": "dart-train-9"}
-    Fields: triples, one a line: "table TITLE List of bridges", "Old Mill Bridge YEAR BUILT
+    Fields: triples, one a line: "table CAPTION List of bridges", "Old Mill Bridge YEAR BUILT
             1871"; the answer is the sentence.
     """
     from_e2e = "e2e" in row["target_sources"]
