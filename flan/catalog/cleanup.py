@@ -69,6 +69,6 @@ def shorten(text: str, limit: int = 3_600) -> str:
     if len(text) <= limit:
         return text
     half = limit // 2
-    head = text[:half].rsplit(None, 1)[0]
-    tail = text[-half:].split(None, 1)[-1]
-    return f"{head} [...] {tail}"
+    head, _, _ = text[:half].rpartition(" ")
+    _, _, tail = text[-half:].partition(" ")
+    return f"{head or text[:half]} [...] {tail or text[-half:]}"

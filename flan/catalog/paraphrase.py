@@ -163,9 +163,9 @@ def stsb(row: Row) -> Fields | None:
     score = float(row["label"])
     if score < 0:
         return None
-    rounded = math.floor(score + 0.5)
-    if not rounded <= 5:
+    if not score <= 5:
         raise ValueError(f"stsb: score {score} is outside 0 to 5")
+    rounded = math.floor(score + 0.5)
     return Fields(
         {"sentence1": row["sentence1"].strip(), "sentence2": row["sentence2"].strip()},
         SCORES[rounded],
