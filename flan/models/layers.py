@@ -17,7 +17,7 @@ from flax.linen.partitioning import param_with_axes, with_sharding_constraint
 kernel_init = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")
 
 
-def constrain(x: jax.Array, *axes: str) -> jax.Array:
+def constrain(x: jax.Array, *axes: str | None) -> jax.Array:
     """Asks the partitioner for a layout by logical axis names; nothing without a mesh."""
     return with_sharding_constraint(x, axes)
 
@@ -89,7 +89,9 @@ class Embed(nn.Module):
         )
 
     def __call__(self, tokens: jax.Array) -> jax.Array:
-        return jnp.take(self.embedding.astype(self.dtype), tokens, axis=0)
+        # Looked up with whole rows: gathering from split ones would copy the table anyway.
+        table = constrain(self.embedding.astype(self.dtype), "vocab", None)
+        return jnp.take(table, tokens, axis=0)
 
     def attend(self, x: jax.Array) -> jax.Array:
         """`[..., D] -> [..., vocab]` in float32."""

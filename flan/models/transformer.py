@@ -160,7 +160,7 @@ class Transformer(nn.Module):
                 bias = relative(length, length)
             else:
                 bias = relative(1, step_slots, positions[:, 0])
-            bias = constrain(bias, "unsharded", "heads", "unsharded", "unsharded")
+            bias = constrain(bias, None, "heads", None, None)
 
         x = self._layers(not enable_dropout, decode, prefill)(x, bias, mask, positions)[0]
         x = RMSNorm(config.norm_epsilon, config.compute_dtype, param_dtype, name="decoder_norm")(x)

@@ -1,0 +1,65 @@
+"""What lies in a model folder.
+
+checkpoints/<step>/   orbax: `state` (params, optimizer state, step) and `metadata`
+model.json            the network's sizes
+vocabulary/           a copy of the vocabulary, so that the folder is enough to evaluate
+config.gin            the operative gin configuration
+receipt.json          what the mixture consists of
+metrics.jsonl         one line for each logged step
+tensorboard/          the same as TensorBoard events
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from flan.models.config import ModelConfig
+
+CHECKPOINTS = "checkpoints"
+MODEL_FILE = "model.json"
+VOCABULARY = "vocabulary"
+CONFIG_FILE = "config.gin"
+RECEIPT_FILE = "receipt.json"
+METRICS_FILE = "metrics.jsonl"
+TENSORBOARD = "tensorboard"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file whole or not at all."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def write_model_config(model_dir: Path, config: ModelConfig) -> None:
+    """Writes `model.json`."""
+    write_text(model_dir / MODEL_FILE, json.dumps(config.to_json(), indent=2) + "\n")
+
+
+def read_model_config(model_dir: Path) -> ModelConfig:
+    """The config in `model.json`; ValueError or FileNotFoundError if there is no sound one."""
+    path = model_dir / MODEL_FILE
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{model_dir} has no {MODEL_FILE}: expected a model folder as `flan train` writes it"
+        )
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(values, dict):
+            raise ValueError(f"expected an object, got {type(values).__name__}")
+        return ModelConfig.from_json(values)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def copy_vocabulary(vocabulary: Path, model_dir: Path) -> None:
+    """Puts a copy of a vocabulary folder beside the checkpoints, once."""
+    target = model_dir / VOCABULARY
+    if target.is_dir() or vocabulary.resolve() == target.resolve():
+        return
+    partial = model_dir / f"{VOCABULARY}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(vocabulary, partial)
+    partial.rename(target)

@@ -1,0 +1,230 @@
+"""Checkpoints through orbax: asynchronous, atomic, the newest N kept."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+from flan.checkpoints import layout
+from flan.models.config import ModelConfig
+from flan.training.state import TrainState, init_params
+
+# Runtime settings: a checkpoint does not depend on them.
+RUNTIME_SETTINGS = ("dtype", "param_dtype", "remat", "dropout_rate")
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is missing, broken, or of another shape."""
+
+
+class CheckpointManager:
+    """Saves and restores train states under `<model_dir>/checkpoints`."""
+
+    def __init__(self, model_dir: Path, keep: int | None = 3, read_only: bool = False) -> None:
+        """Opens the folder.
+
+        Args:
+          model_dir: the model folder; made if it is not there (unless read_only).
+          keep: how many of the newest checkpoints stay; None keeps all.
+          read_only: for readers, which must not clean up behind a running writer.
+        """
+        self.folder = model_dir / layout.CHECKPOINTS
+        # What a killed save left lies under a temporary name, which no reader takes for a
+        # checkpoint; the next writer removes it.
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=keep,
+            create=not read_only,
+            read_only=read_only,
+            cleanup_tmp_directories=not read_only,
+            enable_async_checkpointing=not read_only,
+        )
+        self._manager = ocp.CheckpointManager(
+            self.folder.resolve(), options=options, item_names=("state", "metadata")
+        )
+
+    def steps(self) -> list[int]:
+        """Steps of the finished checkpoints, oldest first."""
+        return sorted(self._manager.all_steps())
+
+    def save(self, state: TrainState, metadata: dict[str, Any]) -> None:
+        """Saves in the background under the state's step; a step already there is left."""
+        step = int(state.step)
+        if step in self._manager.all_steps():
+            return
+        self._manager.save(
+            step,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardSave(state._asdict()), metadata=ocp.args.JsonSave(metadata)
+            ),
+        )
+
+    def restore(
+        self, abstract: TrainState, step: int | None = None
+    ) -> tuple[TrainState, dict[str, Any]]:
+        """A state in the given shapes and shardings, from the newest or a named step.
+
+        Raises:
+          CheckpointError: there is none, or it cannot be read; says which one and
+            which other steps there are.
+        """
+        step = self._pick(step)
+        with self._explain(step):
+            found = self._manager.restore(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardRestore(abstract._asdict()),
+                    metadata=ocp.args.JsonRestore(),
+                ),
+            )
+        return TrainState(**found["state"]), dict(found["metadata"])
+
+    def restore_params(
+        self, abstract: Any, step: int | None = None
+    ) -> tuple[Any, int, dict[str, Any]]:
+        """Parameters alone, in the given shapes and shardings; also the step and its metadata."""
+        step = self._pick(step)
+        with self._explain(step):
+            found = self._manager.restore(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.PyTreeRestore(
+                        {"params": abstract},
+                        restore_args=ocp.checkpoint_utils.construct_restore_args(
+                            {"params": abstract}
+                        ),
+                        partial_restore=True,
+                    ),
+                    metadata=ocp.args.JsonRestore(),
+                ),
+            )
+        return found["state"]["params"], step, dict(found["metadata"])
+
+    def metadata(self, step: int | None = None) -> tuple[int, dict[str, Any]]:
+        """Step and metadata of a checkpoint, without its arrays."""
+        step = self._pick(step)
+        with self._explain(step):
+            args = ocp.args.Composite(metadata=ocp.args.JsonRestore())
+            return step, dict(self._manager.restore(step, args=args)["metadata"])
+
+    def wait(self) -> None:
+        """Returns when the background save is on disk."""
+        self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        """Waits and lets go of the folder."""
+        self._manager.close()
+
+    def _pick(self, step: int | None) -> int:
+        steps = self.steps()
+        if not steps:
+            raise CheckpointError(f"{self.folder} holds no finished checkpoint")
+        if step is None:
+            return steps[-1]
+        if step not in steps:
+            raise CheckpointError(f"{self.folder} has no checkpoint of step {step}; it has {steps}")
+        return step
+
+    @contextlib.contextmanager
+    def _explain(self, step: int) -> Iterator[None]:
+        # Orbax and tensorstore raise many kinds of errors for a damaged folder.
+        try:
+            yield
+        except Exception as error:
+            others = [s for s in self.steps() if s != step]
+            advice = f"step {others[-1]} is the one before it" if others else "there is no other"
+            reason = " ".join(str(error).split())[:200]
+            raise CheckpointError(
+                f"checkpoint {self.folder / str(step)} cannot be read ({type(error).__name__}: "
+                f"{reason}); {advice}. Move the damaged folder away to go on from there"
+            ) from error
+
+
+def check_same_model(found: ModelConfig, wanted: ModelConfig, where: Path) -> None:
+    """CheckpointError listing each entry in which a checkpoint's network differs from the wanted one."""
+    differences = [
+        f"{field.name} is {getattr(found, field.name)!r} there, {getattr(wanted, field.name)!r} here"
+        for field in dataclasses.fields(ModelConfig)
+        if field.name not in RUNTIME_SETTINGS
+        and getattr(found, field.name) != getattr(wanted, field.name)
+    ]
+    if differences:
+        raise CheckpointError(
+            f"the checkpoint in {where} is of another model: {'; '.join(differences)}. Give the "
+            "gin file of its size, or --gin.MODEL=None to take the sizes from the checkpoint"
+        )
+
+
+def split_step(path: Path) -> tuple[Path, int | None]:
+    """A model folder, or one of its checkpoints, -> (model folder, step or None)."""
+    if path.name.isdigit() and path.parent.name == layout.CHECKPOINTS:
+        return path.parent.parent, int(path.name)
+    return path, None
+
+
+@dataclasses.dataclass(frozen=True)
+class InferenceCheckpoint:
+    """A model ready to be evaluated.
+
+    Attributes:
+      params: the parameters, float32 or bfloat16 as stored.
+      model_config: the network.
+      vocabulary_dir: its vocabulary.
+      step: gradient steps it has had.
+      metadata: what training wrote: seeds, receipt hash, vocabulary fingerprint, gin.
+    """
+
+    params: Any
+    model_config: ModelConfig
+    vocabulary_dir: Path
+    step: int
+    metadata: dict[str, Any]
+
+
+def load_for_inference(
+    path: str | Path, step: int | None = None, shardings: Any = None
+) -> InferenceCheckpoint:
+    """A trained model from its folder (or one of its `checkpoints/<step>` folders).
+
+    Args:
+      path: the folder.
+      step: which checkpoint; the newest by default.
+      shardings: a tree of shardings like the parameters, for a mesh; else one device.
+
+    Raises:
+      FileNotFoundError: there is no such folder, or it holds no model.
+      CheckpointError: it holds no finished checkpoint of that step, or a damaged one.
+    """
+    model_dir, named = split_step(Path(path))
+    step = named if step is None else step
+    if not model_dir.is_dir():
+        raise FileNotFoundError(f"no checkpoint at {path}: the folder does not exist")
+    config = layout.read_model_config(model_dir)
+    shapes = jax.eval_shape(lambda: init_params(config, jax.random.key(0)))
+    if shardings is None:
+        device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+        shardings = jax.tree.map(lambda _: device, shapes)
+    abstract = jax.tree.map(
+        lambda s, sharding: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=sharding),
+        shapes,
+        shardings,
+    )
+    manager = CheckpointManager(model_dir, read_only=True)
+    try:
+        params, found, metadata = manager.restore_params(abstract, step)
+    finally:
+        manager.close()
+    vocabulary = model_dir / layout.VOCABULARY
+    return InferenceCheckpoint(params, config, vocabulary, found, metadata)
+
+
+def quiet_orbax() -> None:
+    """Keeps orbax's and absl's progress notes out of the terminal."""
+    for name in ("absl", "orbax"):
+        logging.getLogger(name).setLevel(logging.ERROR)

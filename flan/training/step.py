@@ -1,0 +1,143 @@
+"""One gradient step: loss, gradients over microbatches, update; jitted on the mesh."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from flan import partitioning
+from flan.data.batch import Batch
+from flan.models.config import ModelConfig
+from flan.models.loss import LossConfig, weighted_loss
+from flan.models.transformer import Transformer
+from flan.partitioning import MeshConfig
+from flan.training.state import TrainState, state_shardings
+
+Metrics = dict[str, jax.Array]
+Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
+
+
+@dataclasses.dataclass(frozen=True)
+class StepConfig:
+    """What a step computes beside the model.
+
+    Attributes:
+      loss: terms of the loss.
+      prefix_lm: bidirectional attention within an example's inputs.
+      microbatches: gradients are summed over this many parts of the batch, then divided
+        by the number of target tokens of the whole, so that the result does not depend
+        on it.
+      seed: of dropout; the key of a step is a function of (seed, step).
+    """
+
+    loss: LossConfig = dataclasses.field(default_factory=LossConfig)
+    prefix_lm: bool = False
+    microbatches: int = 1
+    seed: int = 0
+
+
+def make_train_step(
+    model_config: ModelConfig,
+    tx: optax.GradientTransformation,
+    config: StepConfig,
+    mesh: Mesh,
+    mesh_config: MeshConfig,
+    max_targets: int | None = None,
+) -> Step:
+    """The compiled step `(state, batch) -> (state, metrics)`; it consumes the state it is given.
+
+    Args:
+      model_config: the network.
+      tx: the optimizer.
+      config: loss and accumulation.
+      mesh: devices.
+      mesh_config: its logical axis rules.
+      max_targets: most loss positions in a row (the packing plan's guarantee), or None.
+
+    Returns:
+      A function. Its metrics are float32 scalars: `loss` (nats a target token),
+      `accuracy` (of the next token), `targets` (tokens with loss), `tokens` (not padding),
+      `grad_norm`, `param_norm`.
+    """
+    model = Transformer(model_config)
+    shardings = state_shardings(model_config, tx, mesh, mesh_config)
+    rows = partitioning.batch_sharding(mesh)
+    whole = NamedSharding(mesh, PartitionSpec())
+
+    def part_gradient(params: Any, batch: Batch, key: jax.Array | None) -> tuple[Any, Metrics]:
+        def loss(p: Any) -> tuple[jax.Array, Metrics]:
+            return weighted_loss(
+                model,
+                p,
+                batch,
+                config.loss,
+                max_targets=max_targets,
+                prefix_lm=config.prefix_lm,
+                dropout_key=key,
+            )
+
+        (_, sums), grads = jax.value_and_grad(loss, has_aux=True)(params)
+        return jax.tree.map(lambda g: g.astype(jnp.float32), grads), sums
+
+    def gradient(state: TrainState, batch: Batch) -> tuple[Any, Metrics]:
+        key = None
+        if model_config.dropout_rate:
+            key = jax.random.fold_in(jax.random.key(config.seed), state.step)
+        if config.microbatches == 1:
+            return part_gradient(state.params, batch, key)
+        # Rows are dealt out in turn, so that each part spans all devices of the batch axes.
+        parts = jax.tree.map(
+            lambda x: jnp.swapaxes(x.reshape(-1, config.microbatches, *x.shape[1:]), 0, 1), batch
+        )
+
+        def add(total: tuple[Any, Metrics], item: tuple[jax.Array, Batch]) -> tuple[Any, None]:
+            number, part = item
+            part_key = None if key is None else jax.random.fold_in(key, number)
+            return jax.tree.map(jnp.add, total, part_gradient(state.params, part, part_key)), None
+
+        shapes = jax.eval_shape(
+            part_gradient, state.params, jax.tree.map(lambda x: x[0], parts), key
+        )
+        zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+        return jax.lax.scan(add, zeros, (jnp.arange(config.microbatches), parts))[0]
+
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        grads, sums = gradient(state, batch)
+        weight = jnp.maximum(sums["weight"], 1.0)
+        grads = jax.tree.map(lambda g: g / weight, grads)
+        updates, opt_state = tx.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        metrics = {
+            "loss": sums["loss"] / weight,
+            "accuracy": sums["correct"] / weight,
+            "targets": sums["weight"],
+            "tokens": jnp.sum(batch.segment_ids > 0).astype(jnp.float32),
+            "grad_norm": optax.global_norm(grads),
+            "param_norm": optax.global_norm(params),
+        }
+        return TrainState(state.step + 1, params, opt_state), metrics
+
+    jitted = jax.jit(
+        step,
+        in_shardings=(shardings, rows),
+        out_shardings=(shardings, whole),
+        donate_argnums=0,
+    )
+
+    def run(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        with partitioning.use_mesh(mesh, mesh_config):
+            return jitted(state, batch)
+
+    return run
+
+
+def put_batch(batch: Batch, mesh: Mesh) -> Batch:
+    """The rows of this process as global arrays over the mesh."""
+    sharding = partitioning.batch_sharding(mesh)
+    return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), batch)
