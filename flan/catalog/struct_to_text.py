@@ -91,8 +91,8 @@ def dart(row: Row) -> Fields | None:
     The builder has joined subject, relation and object of each fact with single spaces, so
     they cannot be split again. Relations stand in capitals, but for the rows that come from
     E2E, whose few relation names are known; those are put in capitals too. `[TABLECONTEXT]`
-    as subject means the table itself, and its `[TITLE]`
-    becomes CAPTION, since many tables have a column TITLE as well.
+    as subject means the table itself, and its `[TITLE]` becomes CAPTION, since many tables
+    have a column TITLE as well.
 
     Row:    {"tripleset": ["[TABLECONTEXT] [TITLE] List of bridges",
                            "Old Mill Bridge YEAR_BUILT 1871"],
