@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+
+from flan.evaluation.generation import GenerationShapes, generate
+from flan.evaluation.prompts import GenerationRequest
+
+SHAPES = GenerationShapes(prompt_length=32, batch_rows=3, shortest=16)
+EOS = 1
+
+
+def random_prompts(seed, count):
+    rng = np.random.default_rng(seed)
+    return [
+        GenerationRequest(tuple(int(i) for i in rng.integers(3, 90, rng.integers(1, 30))))
+        for _ in range(count)
+    ]
+
+
+def naive(full_logits, model, params, prompt, steps):
+    """Greedy without a cache: the whole sequence again for each token."""
+    ids = list(prompt)
+    for _ in range(steps):
+        token = int(np.argmax(full_logits(model, params, [0, *ids])[-1]))
+        if token == EOS:
+            break
+        ids.append(token)
+    return ids[len(prompt) :]
+
+
+def test_answers_equal_decoding_without_a_cache(tiny_model, full_logits):
+    prompts = random_prompts(0, 7)
+    answers = generate(*tiny_model, prompts, eos_id=EOS, max_new_tokens=6, shapes=SHAPES)
+    assert answers == [naive(full_logits, *tiny_model, p.prompt, 6) for p in prompts]
+
+
+def test_answers_do_not_move_with_the_batch(tiny_model):
+    prompts = random_prompts(1, 10)
+    expected = generate(*tiny_model, prompts, eos_id=EOS, max_new_tokens=5, shapes=SHAPES)
+    other = GenerationShapes(prompt_length=48, batch_rows=4, shortest=48)
+    found = generate(*tiny_model, prompts[::-1], eos_id=EOS, max_new_tokens=5, shapes=other)
+    assert found[::-1] == expected
+
+
+def test_answers_end_before_eos(tiny_model):
+    prompts = random_prompts(2, 6)
+    one_length = GenerationShapes(prompt_length=32, batch_rows=3, shortest=32)
+
+    def answers_with(eos_id):
+        return generate(*tiny_model, prompts, eos_id=eos_id, max_new_tokens=6, shapes=one_length)
+
+    free = answers_with(10**6)
+    # What some row writes third is declared the end.
+    end = free[0][2]
+    for answer, whole in zip(answers_with(end), free, strict=True):
+        assert answer == (whole[: whole.index(end)] if end in whole else whole)
+
+
+def test_bad_prompts_are_refused(tiny_model):
+    with pytest.raises(ValueError, match="empty"):
+        generate(*tiny_model, [GenerationRequest(())], eos_id=EOS)
+    with pytest.raises(ValueError, match="33 tokens does not fit into 32"):
+        generate(*tiny_model, [GenerationRequest((5,) * 33)], eos_id=EOS, shapes=SHAPES)
+    with pytest.raises(ValueError, match="positive"):
+        GenerationShapes(batch_rows=0)
+
+
+def test_padded_lengths():
+    assert [SHAPES.of(n) for n in (1, 8, 9, 16, 17, 32)] == [16, 16, 16, 16, 32, 32]
