@@ -74,7 +74,7 @@ def definite_pronoun_resolution(row: Row) -> Fields | None:
             "1.2.0",
             train="train_xl",
             sizes={"train_xl": 40_398, "validation": 1_267, "test": 1_767},
-            sizes_from="TFDS winogrande 1.1.0, catalog",
+            sizes_from="TFDS winogrande 1.1.0, catalog (winogrande_1.1.zip has as many)",
         ),
     ),
 )
@@ -122,7 +122,7 @@ def winogrande(row: Row) -> Fields | None:
             validation=None,
             test="test",
             sizes={"test": 273},
-            sizes_from="TFDS wsc273 1.0.0, catalog",
+            sizes_from="TFDS wsc273 1.0.0, builder (it takes the first 273 schemas)",
         ),
     ),
 )
