@@ -29,7 +29,7 @@ class BatchSource(Protocol):
         """The rows of this process of the batch that gradient step `step` reads."""
 
 
-class Preempted(Exception):  # noqa: N818 - not an error: the run was asked to stop
+class Preempted(Exception):
     """SIGTERM arrived; the state was saved. Carries the step."""
 
     def __init__(self, step: int) -> None:
