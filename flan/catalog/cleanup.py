@@ -14,6 +14,7 @@ _BRACKETS = {
 }
 _BRACKET = re.compile("|".join(_BRACKETS), re.IGNORECASE)
 _CLITIC = re.compile(r" (n't|'(?:s|m|d|re|ve|ll))\b", re.IGNORECASE)
+_TIME = re.compile(r"(?<=\d) : (?=\d\d\b)")
 _CLOSING = re.compile(r" ([,;:%)\]}]|[.?!]+|'')(?=\s|$)")
 _CLOSING_APOSTROPHE = re.compile(r" '(?=\s|$)")
 _OPENING = re.compile(r"(?:(?<=\s)|^)([(\[{$#]|``|`) ")
@@ -35,6 +36,7 @@ def detokenize(text: str) -> str:
     """
     text = _BRACKET.sub(lambda match: _BRACKETS[match[0].lower()], " ".join(text.split()))
     text = _CLITIC.sub(r"\1", text)
+    text = _TIME.sub(":", text)
     text = _join_double_quotes(text)
     text = _CLOSING.sub(r"\1", text)
     text = _CLOSING_APOSTROPHE.sub("'", text)

@@ -53,13 +53,13 @@ def anli(row: Row) -> Fields | None:
 
     Row:    {"uid": "r1-17", "context": "The Silver Lantern is a 1954 western. It was filmed in Utah.",
              "hypothesis": "The Silver Lantern was released in 1955.", "label": 2}
-    Fields: premise (the row's context) and hypothesis; options ("yes", "can't tell", "no"),
-            answer "no".
+    Fields: premise (the row's context, with "<br>" as a line end) and hypothesis; options
+            ("yes", "can't tell", "no"), answer "no".
     """
     return choice(
         ("yes", UNKNOWN, "no"),
         row["label"],
-        premise=row["context"].strip(),
+        premise=row["context"].replace("<br>", "\n").strip(),
         hypothesis=row["hypothesis"].strip(),
     )
 

@@ -17,6 +17,7 @@ from flan.catalog.cleanup import detokenize, repair_windows_characters, shorten
             "the boys' toys cost $5 -- or 10% more...",
         ),
         ("-LRB- old -RRB- and ` new . '", "(old) and 'new.'"),
+        ("At 9 : 55 : done .", "At 9:55: done."),
         ("They 'll do what I 've done .", "They'll do what I've done."),
     ],
 )

@@ -57,9 +57,9 @@ def test_cb_text_loses_the_tokenizers_spaces():
 
 
 def test_anli_context_is_the_premise():
-    row = {"uid": "u", "context": "A passage. ", "hypothesis": "A claim", "label": 1}
+    row = {"uid": "u", "context": "A title<br>A passage. ", "hypothesis": "A claim", "label": 1}
     fields = get_dataset("anli").to_fields(row)
-    assert fields.values == {"premise": "A passage.", "hypothesis": "A claim"}
+    assert fields.values == {"premise": "A title\nA passage.", "hypothesis": "A claim"}
     assert fields.answer == "can't tell"
 
 
