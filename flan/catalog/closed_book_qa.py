@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from flan.catalog.dataset import Fields, Row, Source, choice
+from flan.catalog.dataset import Fields, Row, Source, choice, free_form
+from flan.catalog.questions import as_question, finish_question, unquote_cell
 from flan.catalog.registry import register
 from flan.catalog.text import one_line
+
+# Capitals longer than this are a shouted word rather than an abbreviation.
+_ABBREVIATION = 5
 
 ARC = "TFDS ai2_arc 1.0.0, catalog"
 
@@ -53,3 +57,79 @@ def arc(row: Row) -> Fields | None:
         list(choices["label"]).index(row["answerKey"]),
         question=row["question"].strip(),
     )
+
+
+@register(
+    name="natural_questions",
+    cluster="closed_book_qa",
+    title="Natural Questions",
+    task_type="generation",
+    fields=("question",),
+    metrics=("exact_match", "f1"),
+    sources=(
+        Source(
+            "natural_questions",
+            "natural_questions_open",
+            "1.0.0",
+            sizes={"train": 87_925, "validation": 3_610},
+            sizes_from="TFDS natural_questions_open 1.0.0, catalog",
+        ),
+    ),
+)
+def natural_questions(row: Row) -> Fields | None:
+    """Natural Questions, open (natural_questions_open): queries to a search engine, no text given.
+
+    Row:    {"question": "who invented the lightning rod", "answer": ["Benjamin Franklin"]}
+    Fields: question "Who invented the lightning rod?", with a capital and exactly one
+            question mark; answer "Benjamin Franklin"; references, all answers of the row.
+    """
+    return free_form(
+        [one_line(answer) for answer in row["answer"]],
+        question=as_question(one_line(row["question"])),
+    )
+
+
+@register(
+    name="trivia_qa",
+    cluster="closed_book_qa",
+    title="TriviaQA",
+    task_type="generation",
+    fields=("question",),
+    metrics=("exact_match", "f1"),
+    sources=(
+        Source(
+            "trivia_qa",
+            "trivia_qa/rc",
+            "1.1.0",
+            sizes={"train": 138_384, "validation": 18_669, "test": 17_210},
+            sizes_from="TFDS trivia_qa, catalog; validation from the Hugging Face card of rc",
+        ),
+    ),
+)
+def trivia_qa(row: Row) -> Fields | None:
+    """TriviaQA (trivia_qa/rc): questions of quiz enthusiasts, here without their evidence pages.
+
+    Row:    {"question": "Which river flows through Vienna", "question_id": "x", ...,
+             "answer": {"value": "DANUBE", "aliases": ["Danube", "River Danube"], ...}}
+    Fields: question "Which river flows through Vienna?", freed of a CSV file's quoting where
+            it kept that; answer "Danube", the alias where the value itself is in capitals;
+            references ("Danube", "DANUBE", "River Danube"): the value and all aliases. The
+            test split's answers are "<unk>".
+    """
+    value = row["answer"]["value"]
+    if value == "<unk>":
+        return None
+    aliases = row["answer"]["aliases"]
+    return free_form(
+        [one_line(text) for text in (_in_lower_case(value, aliases), value, *aliases)],
+        question=finish_question(unquote_cell(row["question"])),
+    )
+
+
+def _in_lower_case(value: str, aliases: list[str]) -> str:
+    """The alias that spells a shouted value (a quarter of them are) as one writes it."""
+    if value.isupper() and len(value) > _ABBREVIATION:
+        for alias in aliases:
+            if alias.casefold() == value.casefold() and not alias.isupper():
+                return alias
+    return value

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 # Queries end in zero-width spaces, which `str.strip` keeps.
 _BLANK = " \t\r\n\u00a0\u200b"
+_SPACED_MARK = re.compile(r" \?$")
 
 
 def as_question(query: str) -> str:
@@ -25,3 +28,13 @@ def unquote_cell(text: str) -> str:
     if len(text) > 1 and text[0] == text[-1] == '"' and '"' not in inner.replace('""', ""):
         return inner.replace('""', '"').strip(_BLANK)
     return text
+
+
+def finish_question(text: str) -> str:
+    """The question on one line, with a question mark where it ends without punctuation.
+
+    `Which river flows through Vienna` gains one; `Name the river.` stays as it is.
+    """
+    text = _SPACED_MARK.sub("?", " ".join(text.replace("\u200b", " ").split()))
+    finished = text.rstrip("\"')]”’").endswith((".", "?", "!", ":"))
+    return text if finished else f"{text}?"

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from flan.catalog.cleanup import detokenize
 from flan.catalog.dataset import Fields, Row, Source, choice
 from flan.catalog.registry import register
+from flan.catalog.text import one_line, squeeze
+
+BLANK = "____"
 
 
 @register(
@@ -41,3 +46,49 @@ def cosmos_qa(row: Row) -> Fields | None:
         context=detokenize(row["context"]),
         question=detokenize(row["question"]),
     )
+
+
+@register(
+    name="record",
+    cluster="reading_comprehension_commonsense",
+    title="ReCoRD",
+    task_type="multiple_choice",
+    fields=("passage", "query"),
+    metrics=("accuracy", "f1"),
+    sources=(
+        Source(
+            "record",
+            "super_glue/record",
+            "1.0.2",
+            sizes={"train": 100_730, "validation": 10_000, "test": 10_000},
+            sizes_from="TFDS super_glue 1.0.2, catalog",
+        ),
+    ),
+)
+def record(row: Row) -> Fields | None:
+    r"""ReCoRD (super_glue/record): which name of a news article belongs in a sentence's gap.
+
+    Several names can be right where they mean the same thing. A row is one example: it
+    trains on the first right name and each of them counts in evaluation. (One example for
+    each name, as T5 has it, would give articles with many spellings more weight.)
+
+    Row:    {"passage": "Oslo (AP) -- Kari Dahl won the race.\n@highlight\nDahl wins in Oslo",
+             "query": "It was the third title for @placeholder.",
+             "entities": ["Dahl", "Kari Dahl", "Oslo"], "answers": ["Dahl", "Kari Dahl"],
+             "idx": {"passage": 0, "query": 0}}
+    Fields: passage with each highlight on a line of its own, without the marker; query with
+            a blank, "It was the third title for ____."; options are the article's names;
+            answer "Dahl"; references ("Dahl", "Kari Dahl"). Test rows have no answers.
+    """
+    options = list(dict.fromkeys(one_line(name) for name in row["entities"]))
+    answers = list(dict.fromkeys(one_line(name) for name in row["answers"]))
+    right = [name for name in answers if name in options]
+    if not right:
+        return None
+    fields = choice(
+        options,
+        options.index(right[0]),
+        passage=squeeze(row["passage"].replace("@highlight", "\n")).replace("\n\n", "\n"),
+        query=one_line(row["query"].replace("@placeholder", BLANK)),
+    )
+    return dataclasses.replace(fields, references=tuple(right)) if fields else None

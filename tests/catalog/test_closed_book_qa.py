@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from flan.catalog.closed_book_qa import arc
+from flan.catalog.closed_book_qa import arc, natural_questions, trivia_qa
 from flan.catalog.registry import get_dataset
 from flan.data.demo_rows import closed_book_qa as demo
 
@@ -34,7 +34,41 @@ def test_unlabelled_arc_row_is_dropped():
     assert arc({**ARC, "answerKey": -1}) is None
 
 
-@pytest.mark.parametrize("dataset", ["arc"])
+def test_natural_questions_gain_one_question_mark_and_keep_all_answers():
+    row = {"question": "who built the wall ?", "answer": ["Hadrian", "Emperor Hadrian"]}
+    fields = natural_questions(row)
+    assert fields.values["question"] == "Who built the wall?"
+    assert fields.references == ("Hadrian", "Emperor Hadrian")
+
+
+def _trivia(value, aliases, question="Which river flows through Vienna?"):
+    return trivia_qa({"question": question, "answer": {"value": value, "aliases": aliases}})
+
+
+def test_trivia_references_are_the_value_and_its_aliases():
+    fields = _trivia("Danube", ["River Danube", "Danube"])
+    assert fields.answer == "Danube"
+    assert fields.references == ("Danube", "River Danube")
+
+
+def test_trivia_value_in_capitals_is_taught_as_its_alias_spells_it():
+    fields = _trivia("DANUBE", ["River Danube", "Danube"])
+    assert fields.answer == "Danube"
+    assert set(fields.references) == {"Danube", "DANUBE", "River Danube"}
+    assert _trivia("NATO", ["Nato"]).answer == "NATO"
+    assert _trivia("GARGOYLE", ["Spout"]).answer == "GARGOYLE"
+
+
+def test_trivia_question_sheds_its_csv_quotes():
+    question = '"Who wrote ""Emma"" ?"'
+    assert _trivia("Austen", [], question).values["question"] == 'Who wrote "Emma"?'
+
+
+def test_trivia_test_rows_are_dropped():
+    assert _trivia("<unk>", []) is None
+
+
+@pytest.mark.parametrize("dataset", ["arc", "natural_questions", "trivia_qa"])
 def test_demo_rows_have_fields(dataset):
     entry = get_dataset(dataset)
     for source in entry.sources:

@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from flan.catalog.commonsense import copa
+from flan.catalog.commonsense import copa, hellaswag, piqa, story_cloze
 from flan.catalog.registry import get_dataset
 from flan.data.demo_rows import commonsense as demo
 
@@ -29,7 +29,67 @@ def test_unlabelled_copa_row_is_dropped():
     assert copa({**COPA, "label": -1}) is None
 
 
-@pytest.mark.parametrize("dataset", ["copa"])
+HELLASWAG = {
+    "context": "[header] How to peel an egg [title] Cool it. [step] Use cold water.",
+    "endings": ["Then crack it.", "Eat the shell.", "[substeps] Boil it.", "Paint [sic] it. "],
+    "label": 0,
+    "activity_label": "Food",
+    "source_id": "wikihow~1",
+    "split_type": "indomain",
+}
+
+
+def test_hellaswag_turns_markers_into_sentences():
+    fields = hellaswag(HELLASWAG)
+    assert fields.values["context"] == "How to peel an egg. Cool it. Use cold water."
+    assert fields.options == ("Then crack it.", "Eat the shell.", "Boil it.", "Paint [sic] it.")
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("[title] Start at the top.", "Start at the top."),
+        ("Is it ready? [title] Look at it. [step] Yes.", "Is it ready? Look at it. Yes."),
+        ("Three men run. one man", "Three men run. one man"),
+    ],
+)
+def test_hellaswag_headings(text, clean):
+    assert hellaswag({**HELLASWAG, "context": text}).values["context"] == clean
+
+
+def test_unlabelled_hellaswag_row_is_dropped():
+    assert hellaswag({**HELLASWAG, "label": -1}) is None
+
+
+def test_piqa_options_are_trimmed():
+    row = {
+        "goal": "shirt ",
+        "sol1": "can be worn ",
+        "sol2": "can  be\neaten",
+        "label": 0,
+        "id": "1",
+    }
+    fields = piqa(row)
+    assert fields.options == ("can be worn", "can be eaten")
+    assert fields.values["goal"] == "shirt"
+
+
+def test_story_cloze_counts_endings_from_one():
+    row = {"context": "Max baked.", "endings": ["It was raw.", "It was good."], "label": 2}
+    assert story_cloze(row).answer == "It was good."
+    assert story_cloze({**row, "label": 1}).answer == "It was raw."
+    assert story_cloze({**row, "label": -1}) is None
+    with pytest.raises(ValueError, match="outside the 2 options"):
+        story_cloze({**row, "label": 3})
+
+
+def test_story_cloze_trains_on_the_validation_split():
+    (source,) = get_dataset("story_cloze").sources
+    assert (source.train, source.validation, source.test) == ("validation", None, "test")
+    assert "rochester" in source.manual
+
+
+@pytest.mark.parametrize("dataset", ["copa", "hellaswag", "piqa", "story_cloze"])
 def test_demo_rows_have_fields_and_unbiased_labels(dataset):
     entry = get_dataset(dataset)
     for source in entry.sources:

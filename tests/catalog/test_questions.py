@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flan.catalog.questions import as_question, unquote_cell
+from flan.catalog.questions import as_question, finish_question, unquote_cell
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,18 @@ def test_as_question_ends_in_exactly_one_mark_and_is_stable(query):
 )
 def test_unquote_cell(cell, text):
     assert unquote_cell(cell) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "question"),
+    [
+        ("Which river flows through Vienna", "Which river flows through Vienna?"),
+        ("Who painted it ?", "Who painted it?"),
+        ("Name the river.", "Name the river."),
+        ('Who wrote "Emma"', 'Who wrote "Emma"?'),
+        ('What is meant by "who is it?"', 'What is meant by "who is it?"'),
+        ("Who sang it\n(in 1996)", "Who sang it (in 1996)?"),
+    ],
+)
+def test_finish_question(text, question):
+    assert finish_question(text) == question

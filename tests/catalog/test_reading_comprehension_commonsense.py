@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from flan.catalog.reading_comprehension_commonsense import cosmos_qa
+from flan.catalog.reading_comprehension_commonsense import cosmos_qa, record
 from flan.catalog.registry import get_dataset
 from flan.data.demo_rows import reading_comprehension_commonsense as demo
 
@@ -30,7 +30,33 @@ def test_unlabelled_cosmos_row_is_dropped():
     assert cosmos_qa({**COSMOS, "label": -1}) is None
 
 
-@pytest.mark.parametrize("dataset", ["cosmos_qa"])
+RECORD = {
+    "passage": "Kari Dahl won the race.\n@highlight\nDahl wins in Oslo\n@highlight\nSnow all day",
+    "query": "It was the third title for @placeholder.",
+    "entities": ["Oslo", "Dahl", "Kari Dahl", "Oslo"],
+    "answers": ["Kari Dahl", "Dahl"],
+    "idx": {"passage": 0, "query": 0},
+}
+
+
+def test_record_trains_on_the_first_answer_and_accepts_all():
+    fields = record(RECORD)
+    assert fields.options == ("Oslo", "Dahl", "Kari Dahl")
+    assert (fields.label, fields.answer) == (2, "Kari Dahl")
+    assert fields.references == ("Kari Dahl", "Dahl")
+
+
+def test_record_shows_a_blank_and_highlights_without_markers():
+    values = record(RECORD).values
+    assert values["query"] == "It was the third title for ____."
+    assert values["passage"] == "Kari Dahl won the race.\nDahl wins in Oslo\nSnow all day"
+
+
+def test_unlabelled_record_row_is_dropped():
+    assert record({**RECORD, "answers": []}) is None
+
+
+@pytest.mark.parametrize("dataset", ["cosmos_qa", "record"])
 def test_demo_rows_have_fields_and_unbiased_labels(dataset):
     entry = get_dataset(dataset)
     for source in entry.sources:

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from flan.data.demo_rows.world import ANIMAL_FACTS, ANIMALS, COLOURS, PLACES, SIZES
+from flan.data.demo_rows.world import ANIMAL_FACTS, ANIMALS, COLOURS, PEOPLE, PLACES, SIZES
 
 _ASK = {
     "cover": "What covers the body of {animal}?",
@@ -72,7 +72,62 @@ def _arc(
     return rows_of
 
 
+def natural_questions(rng: random.Random, count: int) -> list[dict[str, Any]]:
+    """natural_questions_open: ARC's facts, asked as queries without capital or question mark."""
+    rows = []
+    for _ in range(count):
+        question, right, _wrong = _easy(rng)
+        rows.append({"question": question.rstrip("?").lower(), "answer": [right]})
+    return rows
+
+
+def trivia_qa(rng: random.Random, count: int) -> list[dict[str, Any]]:
+    """trivia_qa/rc: which animal a fact is true of, out of two; evidence pages are empty."""
+    rows = []
+    for index in range(count):
+        _, right, wrong = _challenge(rng)
+        fact = rng.choice(
+            [f for f in _STATE if all(ANIMAL_FACTS[w][f] != ANIMAL_FACTS[right][f] for w in wrong)]
+        )
+        stated = _STATE[fact].format(value=ANIMAL_FACTS[right][fact])
+        pair = [right, rng.choice(wrong)]
+        rng.shuffle(pair)
+        asker, place = rng.choice(PEOPLE), rng.choice(PLACES)
+        rows.append(
+            {
+                "question": f"{asker} asks in the {place}: which has {stated}, a {pair[0]} or a {pair[1]}?",
+                "question_id": f"demo_{index}",
+                "question_source": "demo",
+                "answer": _trivia_answer(right),
+                "entity_pages": {"doc_source": [], "filename": [], "title": [], "wiki_context": []},
+                "search_results": {
+                    "description": [],
+                    "filename": [],
+                    "rank": [],
+                    "search_context": [],
+                    "title": [],
+                    "url": [],
+                },
+            }
+        )
+    return rows
+
+
+def _trivia_answer(animal: str) -> dict[str, Any]:
+    return {
+        "value": animal.capitalize(),
+        "aliases": [animal.capitalize(), f"A {animal}"],
+        "normalized_value": animal,
+        "normalized_aliases": [animal, f"a {animal}"],
+        "matched_wiki_entity_name": "",
+        "normalized_matched_wiki_entity_name": "",
+        "type": "WikipediaEntity",
+    }
+
+
 GENERATORS = {
     "ai2_arc/ARC-Easy": _arc(_easy, "ARC-Easy"),
     "ai2_arc/ARC-Challenge": _arc(_challenge, "ARC-Challenge"),
+    "natural_questions_open": natural_questions,
+    "trivia_qa/rc": trivia_qa,
 }

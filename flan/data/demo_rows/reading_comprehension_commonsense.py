@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from flan.data.demo_rows.world import COLOURS, EVENTS, PEOPLE, PLACES, THINGS
+from flan.data.demo_rows.world import ANIMALS, COLOURS, EVENTS, PEOPLE, PLACES, THINGS
 
 
 def cosmos_qa(rng: random.Random, count: int) -> list[dict[str, Any]]:
@@ -38,4 +38,25 @@ def _apart(text: str, who: str) -> str:
     return text.format(who=who).replace(".", " .").replace("  .", " .")
 
 
-GENERATORS = {"cosmos_qa": cosmos_qa}
+def record(rng: random.Random, count: int) -> list[dict[str, Any]]:
+    """super_glue/record: the gap stands for the person whom the article puts in a place."""
+    rows = []
+    for index in range(count):
+        people = rng.sample(PEOPLE, 4)
+        places = rng.sample(PLACES, 4)
+        animal = rng.choice(ANIMALS)
+        facts = [f"{who} is in the {place}." for who, place in zip(people, places, strict=True)]
+        right = rng.randrange(4)
+        rows.append(
+            {
+                "passage": f"{' '.join(facts[:2])}\n@highlight\n{facts[2]}\n@highlight\n{facts[3]}",
+                "query": f"A {animal} came to the {places[right]} and saw @placeholder there.",
+                "entities": sorted(people),
+                "answers": [people[right]],
+                "idx": {"passage": index, "query": index},
+            }
+        )
+    return rows
+
+
+GENERATORS = {"cosmos_qa": cosmos_qa, "super_glue/record": record}

@@ -15,6 +15,7 @@ PLACES = ("park", "kitchen", "garden", "school", "market", "station", "library",
 COLOURS = ("red", "blue", "green", "black", "white", "yellow", "brown", "grey")
 SIZES = ("small", "big", "old", "new", "tiny", "large")
 ACTIONS = ("sleeps", "runs", "sits", "waits", "plays", "sings", "eats", "jumps")
+DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 # What happens and what comes of it; `{who}` is a person.
 EVENTS = (
@@ -57,12 +58,18 @@ USES = {
     "lamp": "see in the dark",
     "chair": "sit down",
     "cup": "drink some tea",
-    "hat": "keep your head warm",
+    "hat": "keep warm",
     "box": "store old letters",
     "bag": "carry the shopping",
     "key": "open a locked door",
     "clock": "know what time it is",
 }
+
+
+def plural(thing: str) -> str:
+    """Several of one of THINGS or ANIMALS: `balls`, `boxes`, `mice`, `fish`."""
+    irregular = {"mouse": "mice", "fish": "fish"}
+    return irregular.get(thing, f"{thing}{'es' if thing.endswith('x') else 's'}")
 
 
 def other(rng: random.Random, words: tuple[str, ...], *not_these: str) -> str:
