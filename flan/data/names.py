@@ -60,14 +60,12 @@ def _parse_one(name: str) -> TaskName:
     if not name.startswith(PREFIX):
         return TaskName(clusters.expand([name]))
     rest = name.removeprefix(PREFIX)
-    held_out: tuple[str, ...] = ()
-    for stem, datasets, clusters_out in _stems():
-        # Longest first, so that `reading_comprehension_commonsense` is not taken for
-        # `reading_comprehension` with a rendering.
-        if rest == stem or rest.startswith(f"{stem}_"):
-            suffix, held_out = rest[len(stem) + 1 :], clusters_out
-            break
-    else:
+    # Longest first, so that `reading_comprehension_commonsense` is not taken for
+    # `reading_comprehension` with a rendering.
+    matches = (s for s in _stems() if rest == s[0] or rest.startswith(f"{s[0]}_"))
+    stem, datasets, held_out = next(matches, ("", (), ()))
+    suffix = rest[len(stem) + 1 :]
+    if not stem:
         raise ValueError(unknown_name("task or mixture", name, known_names(), limit=8))
     template = None
     first, _, others = suffix.partition("_")
