@@ -22,6 +22,7 @@ class ModelConfig:
 
     Attributes:
       vocab_size: rows of the embedding; may exceed the vocabulary (padding for shards).
+        0 until `for_vocabulary` sets it.
       num_layers, d_model, num_heads, d_head, d_ff: as in T5; `d_ff` is the width of each
         of the two gated halves.
       num_kv_heads: key/value heads (grouped-query attention); None: as many as heads.
@@ -61,7 +62,9 @@ class ModelConfig:
     remat: Remat = "none"
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "num_layers", "d_model", "num_heads", "d_head", "d_ff"):
+        if self.vocab_size < 0:
+            raise ValueError(f"vocab_size must be 0 or more, got {self.vocab_size}")
+        for name in ("num_layers", "d_model", "num_heads", "d_head", "d_ff"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")
         if self.num_heads % self.kv_heads:
@@ -77,6 +80,23 @@ class ModelConfig:
         ):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
+
+    def for_vocabulary(self, size: int) -> ModelConfig:
+        """The same config with room for `size` token ids.
+
+        A `vocab_size` of 0 becomes `size` rounded up to a multiple of 128, which splits
+        over any usual number of devices and fills matrix units; a smaller one than `size`
+        is a ValueError.
+        """
+        if self.vocab_size == 0:
+            return dataclasses.replace(self, vocab_size=-(-size // 128) * 128)
+        if self.vocab_size < size:
+            raise ValueError(
+                f"the vocabulary has {size} tokens, the model's embedding only {self.vocab_size} "
+                "rows; use the vocabulary that the model was trained with, or a larger "
+                "ModelConfig.vocab_size (0 fits it to the vocabulary)"
+            )
+        return self
 
     @property
     def kv_heads(self) -> int:
