@@ -41,7 +41,7 @@ _REMAINS = (
 _REPEATED = re.compile(r"\b(?!that\b|had\b)(\w+)\s+\1\b", re.I)
 
 # The marker of a list: a) first, b) second.
-_MARKER = re.compile(r"(?<![\w(])\w{1,2}\)")
+_MARKER = re.compile(r"(?<!\w)\w{1,2}\Z")
 _PAIRS = {"(": ")", "[": "]", "“": "”", "«": "»"}
 
 
@@ -110,13 +110,15 @@ def unbalanced(subject: Subject) -> Found:
             yield where, 'has a quotation mark " without its pair'
         if re.search(r"\u2018", line) and line.count("\u2018") > line.count("\u2019"):
             yield where, "has a quotation mark \u2018 without its pair"
-        depth: list[str] = []
-        for char in _MARKER.sub("", line):
+        open_: list[str] = []
+        for place, char in enumerate(line):
             if char in _PAIRS:
-                depth.append(_PAIRS[char])
-            elif char in _PAIRS.values() and (not depth or depth.pop() != char):
+                open_.append(_PAIRS[char])
+            elif char == ")" and not open_ and _MARKER.search(line[:place]):
+                continue
+            elif char in _PAIRS.values() and (not open_ or open_.pop() != char):
                 yield where, f"has {char!r} without its opening"
                 break
         else:
-            if depth:
-                yield where, f"has a bracket or quotation mark without its {depth[-1]!r}"
+            if open_:
+                yield where, f"has a bracket or quotation mark without its {open_[-1]!r}"
