@@ -84,18 +84,35 @@ def ag_news(row: Row) -> Fields | None:
 
     The paper lists AG News under summarization, so the answer is the title, a headline of
     a few words; the topic, which others classify, only helps to word some templates.
-    Entities that lost their ampersand (" #39;", "quot;") and backslashes are repaired.
+    Entities that lost their ampersand (" #39;", "quot;") and backslashes are repaired, and
+    agency and dateline go from both texts.
 
-    Row:    {"title": "Harbour reopens", "label": 0,
-             "description": "The city #39;s harbour reopened on Monday after the storm."}
+    Row:    {"title": "Harbour reopens (AP)", "label": 0, "description":
+             "AP - The city #39;s harbour reopened on Monday after the storm."}
     Fields: description "The city's harbour reopened on Monday after the storm.",
             topic "world affairs"; answer "Harbour reopens".
     """
+    title, agency = _split_agency(repair_entities(row["title"]))
     description = repair_entities(row["description"])
+    if agency:
+        description = description.removeprefix(f"{agency} - ")
+    description = _AG_DATELINE.sub("", description)
     topic = ("world affairs", "sports", "business", "science and technology")[row["label"]]
-    return _summary_of(
-        repair_entities(row["title"]), description, description=description, topic=topic
-    )
+    return _summary_of(title, description, description=description, topic=topic)
+
+
+# "NEW YORK (Reuters) - ", "Madrid, Spain (Sports Network) -- ", "BAGHDAD, Iraq - "
+_AG_DATELINE = re.compile(
+    r"^(?:(?:[A-Z][\w., ]{1,40} )?\([A-Z][\w ./]{1,20}\)|[A-Z]{3}[A-Z .]*(?:, [A-Z]\w+)?) --? "
+)
+
+
+def _split_agency(title: str) -> tuple[str, str]:
+    """Splits "Oil falls (AP)" into "Oil falls" and "AP"; the title and "" where no agency is named."""
+    match = re.fullmatch(r"(.+) \(([A-Z][\w. ]{1,20}|\w+\.com)\)", title)
+    if match is None or match[2].startswith("Update"):
+        return title, ""
+    return match[1], match[2]
 
 
 @register(
@@ -180,7 +197,7 @@ def _join_tokens(text: str) -> str:
     cluster="summarization",
     title="iDebate",
     task_type="generation",
-    fields=("debate", "arguments"),
+    fields=("debate", "argument"),
     metrics=("rouge",),
     dev_size=100,
     sources=(
@@ -195,18 +212,20 @@ def _join_tokens(text: str) -> str:
     ),
 )
 def idebate(row: Row) -> Fields | None:
-    r"""Debates of iDebate.org (opinion_abstracts/idebate): the claim that a debater's sentences argue for.
+    """Debates of iDebate.org (opinion_abstracts/idebate): the claim that a debater's sentences argue for.
 
     Row:    {"_debate_name": "This house would ban cars from city centres", "_claim_id": "7_1",
              "_claim": "Cars make the air unhealthy.",
              "_argument_sentences": {"key": ["0", "1"], "value": ["Exhaust harms lungs.",
                                      "Children suffer most."]}}
-    Fields: debate "This house would ban cars from city centres", arguments
-            "Exhaust harms lungs.\nChildren suffer most."; answer "Cars make the air unhealthy."
+    Fields: debate "This house would ban cars from city centres", argument
+            "Exhaust harms lungs. Children suffer most."; answer "Cars make the air unhealthy."
     """
-    arguments = evenly_cut(row["_argument_sentences"]["value"], SEVERAL_TEXTS_WORDS)
-    text = "\n".join(arguments)
-    return _summary_of(row["_claim"], text, debate=one_line(row["_debate_name"]), arguments=text)
+    sentences = evenly_cut(row["_argument_sentences"]["value"], SEVERAL_TEXTS_WORDS)
+    argument = " ".join(sentences)
+    return _summary_of(
+        row["_claim"], argument, debate=one_line(row["_debate_name"]), argument=argument
+    )
 
 
 @register(

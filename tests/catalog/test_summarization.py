@@ -38,6 +38,24 @@ def test_ag_news_repairs_entities(raw, clean):
     assert fields_of("ag_news", row).values["description"] == clean
 
 
+@pytest.mark.parametrize(
+    ("opening", "ending"),
+    [
+        ("", ""),
+        ("AP - ", " (AP)"),
+        ("PC World - ", " (PC World)"),
+        ("NEW YORK (Reuters) - ", ""),
+        ("Madrid, Spain (Sports Network) -- ", ""),
+        ("BAGHDAD, Iraq - ", ""),
+    ],
+)
+def test_ag_news_drops_agency_and_dateline(opening, ending):
+    row = {"title": f"Harbour reopens{ending}", "description": f"{opening}A ship came.", "label": 1}
+    fields = fields_of("ag_news", row)
+    assert fields.values["description"] == "A ship came."
+    assert fields.answer == "Harbour reopens"
+
+
 def test_cnn_dailymail_drops_the_dateline_and_joins_highlights():
     row = {
         "article": "LONDON, England (CNN) -- A bird was seen. (CNN) -- stays here.",
@@ -87,7 +105,7 @@ def test_several_texts_are_whole_when_they_fit():
         "_claim_id": "1_0",
         "_argument_sentences": {"key": [str(i) for i in range(30)], "value": sentences},
     }
-    assert fields_of("idebate", row).values["arguments"] == "\n".join(sentences)
+    assert fields_of("idebate", row).values["argument"] == " ".join(sentences)
 
 
 def test_rotten_tomatoes_takes_twenty_reviews_and_no_tags():
