@@ -1,0 +1,36 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from flan.evaluation.fingerprint import params_fingerprint
+
+
+@pytest.fixture
+def params():
+    rng = np.random.default_rng(0)
+    return {
+        "a": {"kernel": jnp.asarray(rng.normal(size=(6, 4)), jnp.float32)},
+        "b": jnp.asarray(rng.normal(size=8), jnp.bfloat16),
+    }
+
+
+def test_equal_parameters_have_equal_fingerprints(params):
+    again = jax.tree.map(lambda x: jnp.array(np.asarray(x)), params)
+    assert params_fingerprint(params) == params_fingerprint(again)
+    assert len(params_fingerprint(params)) == 64
+
+
+def test_any_change_shows(params):
+    kernel = params["a"]["kernel"]
+    nearby = kernel.at[2, 1].set(jnp.nextafter(kernel[2, 1], 9.0))
+    changed = [
+        {**params, "a": {"kernel": nearby}},
+        {**params, "a": {"kernel": kernel[::-1]}},
+        {**params, "a": {"kernel": kernel.reshape(4, 6)}},
+        {**params, "a": {"weight": kernel}},
+        {**params, "b": params["b"].astype(jnp.float32)},
+        {**params, "c": jnp.zeros(1)},
+    ]
+    prints = {params_fingerprint(p) for p in [params, *changed]}
+    assert len(prints) == len(changed) + 1

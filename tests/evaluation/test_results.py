@@ -1,0 +1,179 @@
+import json
+import math
+
+import pytest
+
+from flan.evaluation import results
+from flan.evaluation.results import Cell, CellId, finished_cell, load_cells, read_cell, write_cell
+from flan.evaluation.summary import best_dev, mean_and_std, summarize, write_summary
+
+
+def cell(template, value, split="test", *, source="rte", dataset="rte", cluster="nli", **kwargs):
+    entries = {
+        "key": "k",
+        "task": "rank",
+        "main_metric": "accuracy",
+        "metrics": {"accuracy": value, "macro_f1": value / 2},
+        "metrics_by_score": {"sum": {"accuracy": value}},
+        "counts": {"rows": 10, "ties": 1, "cut_prompts": 2},
+        "details": {"checkpoint": "abc"},
+    }
+    label = kwargs.pop("label", "tuned")
+    entries.update(kwargs)
+    return Cell(
+        CellId(label, "instructions", dataset, source, split, template), cluster=cluster, **entries
+    )
+
+
+@pytest.fixture
+def out(tmp_path):
+    results.write_checkpoint(tmp_path, "tuned", {"fingerprint": "abc", "step": 7})
+    return tmp_path
+
+
+def test_a_cell_survives_the_disk(out):
+    written = cell("t0", 62.5)
+    path = write_cell(out, written, [{"row": 3, "prediction": "ja\u2028"}, {"row": 4}])
+    assert path == out / "tuned/instructions/rte/rte/test-t0.json"
+    assert read_cell(path) == written
+    assert load_cells(out) == [written]
+    assert [p["row"] for p in map(json.loads, path.with_suffix(".jsonl").open())] == [3, 4]
+    assert results.read_predictions(path)[0] == {"row": 3, "prediction": "ja\u2028"}
+    assert sorted(p.name for p in path.parent.iterdir()) == ["test-t0.json", "test-t0.jsonl"]
+
+
+def test_only_the_same_key_counts_as_finished(out):
+    written = cell("t0", 62.5)
+    path = write_cell(out, written, [])
+    assert finished_cell(out, written.id, "k") == written
+    assert finished_cell(out, written.id, "other") is None
+    assert finished_cell(out, cell("t1", 0).id, "k") is None
+    path.write_text(path.read_text()[:50])
+    assert finished_cell(out, written.id, "k") is None
+    with pytest.raises(ValueError, match=r"test-t0\.json"):
+        load_cells(out)
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "", ".hidden", "a b", "x" * 101, "a\\b", "é"])
+def test_names_never_leave_the_folder(name):
+    for position in range(6):
+        parts = ["tuned", "instructions", "rte", "rte", "dev", "t0"]
+        parts[position] = name
+        with pytest.raises(ValueError, match="cannot name a file"):
+            CellId(*parts)
+    with pytest.raises(ValueError, match="cannot name a file"):
+        results.safe_name("checkpoint name", name)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"format": "else"},
+        {"metrics": {"accuracy": math.nan}},
+        {"metrics": {"f1": 1.0}},
+        {"counts": {"rows": True}},
+        {"metrics_by_score": {"sum": 3}},
+        {"id": {"checkpoint": "tuned"}},
+        {"id": {**cell("t0", 1).to_json()["id"], "split": "../../x"}},
+        {"id": {**cell("t0", 1).to_json()["id"], "split": 3}},
+        {"key": None},
+        {"surprise": 1},
+    ],
+)
+def test_foreign_json_is_refused(change):
+    good = cell("t0", 1.0).to_json()
+    assert Cell.from_json(good) == cell("t0", 1.0)
+    with pytest.raises(ValueError, match=r".+"):
+        Cell.from_json({**good, **change})
+    for other in (None, [], "x", {}):
+        with pytest.raises(ValueError, match="format"):
+            Cell.from_json(other)
+
+
+def test_a_moved_cell_is_noticed(out):
+    path = write_cell(out, cell("t0", 1.0), [])
+    path.rename(path.with_name("test-t1.json"))
+    with pytest.raises(ValueError, match="was it moved"):
+        load_cells(out)
+
+
+def test_results_of_earlier_weights_are_left_out(out):
+    write_cell(out, cell("t0", 1.0), [])
+    write_cell(out, cell("t1", 2.0, details={"checkpoint": "old"}), [])
+    assert [c.id.template for c in load_cells(out)] == ["t0"]
+    with pytest.raises(FileNotFoundError, match="flan eval"):
+        load_cells(out / "none")
+
+
+def test_mean_std_and_best_dev_by_hand():
+    cells = [cell(f"t{i}", v) for i, v in enumerate([60.0, 70.0, 65.0])]
+    cells += [cell(f"t{i}", v, "dev") for i, v in enumerate([50.0, 61.0, 61.0])]
+    entry = summarize(cells)["checkpoints"]["tuned"]["modes"]["instructions"]["datasets"]["rte"]
+    test = entry["splits"]["test"]
+    assert test["mean"] == 65.0
+    assert test["std"] == pytest.approx(5.0)
+    assert test["rows"] == 10
+    assert test["ties"] == 3
+    assert test["metrics"]["macro_f1"] == {"mean": 32.5, "std": pytest.approx(2.5)}
+    # t1 and t2 tie on dev; the first is taken
+    assert entry["best_dev"] == {"template": "t1", "dev": 61.0, "test": 70.0, "candidates": 3}
+
+
+def test_sources_are_kept_apart_and_pooled_by_mean():
+    values = {"r1": [40.0, 50.0], "r2": [30.0, 20.0]}
+    cells = [
+        cell(f"t{i}", v, source=s, dataset="anli", counts={"rows": 4 if s == "r1" else 9})
+        for s, vs in values.items()
+        for i, v in enumerate(vs)
+    ]
+    split = summarize(cells)["checkpoints"]["tuned"]["modes"]["instructions"]["datasets"]["anli"]
+    split = split["splits"]["test"]
+    assert split["templates"] == {"t0": 35.0, "t1": 35.0}
+    assert (split["mean"], split["std"], split["rows"]) == (35.0, 0.0, 13)
+    assert split["sources"]["r1"]["mean"] == 45.0
+    assert split["sources"]["r1"]["std"] == pytest.approx(math.sqrt(50))
+
+
+def test_partial_results_can_be_summarized():
+    cells = [
+        cell("t0", 40.0, source="r1", dataset="anli"),
+        cell("t0", 20.0, source="r2", dataset="anli"),
+        cell("t1", 90.0, source="r1", dataset="anli"),  # r2 not there yet
+        cell("t1", 90.0, "dev", source="r1", dataset="anli"),
+    ]
+    entry = summarize(cells)["checkpoints"]["tuned"]["modes"]["instructions"]["datasets"]["anli"]
+    assert entry["splits"]["test"]["templates"] == {"t0": 30.0}
+    assert entry["splits"]["test"]["std"] is None
+    assert entry["splits"]["test"]["sources"]["r1"]["mean"] == 65.0
+    assert entry["best_dev"] is None
+    assert summarize([])["checkpoints"] == {}
+
+
+def test_a_cluster_is_the_mean_over_its_datasets():
+    cells = [
+        *(cell(f"t{i}", v) for i, v in enumerate([60.0, 70.0])),
+        *(cell(f"t{i}", v, "dev") for i, v in enumerate([9.0, 8.0])),
+        cell("t0", 15.0, dataset="cb", source="cb"),
+        cell("t0", 33.0, dataset="copa", source="copa", cluster="commonsense"),
+    ]
+    clusters = summarize(cells)["checkpoints"]["tuned"]["modes"]["instructions"]["clusters"]
+    assert list(clusters) == ["nli", "commonsense"]
+    assert clusters["nli"]["splits"]["test"] == {"mean": 40.0, "datasets": ["cb", "rte"]}
+    assert clusters["nli"]["best_dev"] == {"test": 60.0, "datasets": ["rte"]}
+    assert clusters["commonsense"]["best_dev"] is None
+
+
+def test_the_summary_file_holds_every_checkpoint(out):
+    results.write_checkpoint(out, "base", {"fingerprint": "xyz", "step": 0})
+    write_cell(out, cell("t0", 10.0), [])
+    write_cell(out, cell("t0", 5.0, label="base", details={"checkpoint": "xyz"}), [])
+    summary = write_summary(out)
+    assert json.loads((out / "summary.json").read_text()) == summary
+    assert [summary["checkpoints"][c]["step"] for c in ("base", "tuned")] == [0, 7]
+
+
+def test_best_dev_and_few_values():
+    assert best_dev({"t2": 1.0, "t10": 1.0}, {"t10": 5.0, "t2": 6.0})["template"] == "t2"
+    assert best_dev({"t0": 1.0}, {"t1": 1.0}) is None
+    assert mean_and_std([]) == {"mean": None, "std": None}
+    assert mean_and_std([4.0]) == {"mean": 4.0, "std": None}
