@@ -1,8 +1,9 @@
 """Summaries of news, mail, chats, debates, reviews and how-to guides.
 
 Targets are one line of text. A row without a text or without a summary is dropped.
-An example's input keeps its first 1,023 tokens: a single long article is cut there, and
-rows that hold several texts are cut here, evenly, so that each of them is seen.
+Texts keep their first 600 words, and where a row has several, these share them. So the
+cut at 1,023 tokens takes neither an instruction that stands after the text nor a whole
+article.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from flan.catalog.dataset import Fields, Row, Source, free_form
 from flan.catalog.registry import register
 from flan.catalog.text import (
     evenly_cut,
+    leading_words,
     one_line,
     repair_currency,
     repair_entities,
@@ -22,8 +24,11 @@ from flan.catalog.text import (
     strip_tags,
 )
 
-# Shared by all texts of a row.
-SEVERAL_TEXTS_WORDS = 600
+TEXT_WORDS = 600
+
+
+def _text(raw: str) -> str:
+    return leading_words(squeeze(raw), TEXT_WORDS)
 
 
 def _summary_of(summary: str, text: str, **values: str) -> Fields | None:
@@ -56,7 +61,7 @@ def aeslc(row: Row) -> Fields | None:
              "subject_line": "Plumber on Friday"}
     Fields: email "Rosa, the plumber comes\nat nine on Friday."; answer "Plumber on Friday".
     """
-    email = squeeze(row["email_body"])
+    email = _text(row["email_body"])
     return _summary_of(row["subject_line"], email, email=email)
 
 
@@ -146,7 +151,7 @@ def cnn_dailymail(row: Row) -> Fields | None:
     Fields: article "A rare bird was seen on Monday. ...",
             answer "Rare bird seen in London. First sighting since 1960."
     """
-    article = strip_dateline(squeeze(row["article"]))
+    article = _text(strip_dateline(row["article"].lstrip()))
     highlights = one_line(re.sub(r" \.(?=\s|$)", ".", row["highlights"]))
     return _summary_of(highlights, article, article=article)
 
@@ -221,7 +226,7 @@ def idebate(row: Row) -> Fields | None:
     Fields: debate "This house would ban cars from city centres", argument
             "Exhaust harms lungs. Children suffer most."; answer "Cars make the air unhealthy."
     """
-    sentences = evenly_cut(row["_argument_sentences"]["value"], SEVERAL_TEXTS_WORDS)
+    sentences = evenly_cut(row["_argument_sentences"]["value"], TEXT_WORDS)
     argument = " ".join(sentences)
     return _summary_of(
         row["_claim"], argument, debate=one_line(row["_debate_name"]), argument=argument
@@ -257,7 +262,7 @@ def multi_news(row: Row) -> Fields | None:
     Fields: articles "Article 1: Rain fell. Roads closed.\n\nArticle 2: The mayor spoke.",
             answer "Rain closed roads, and the mayor spoke."
     """
-    articles = evenly_cut(row["document"].split("|||||"), SEVERAL_TEXTS_WORDS)
+    articles = evenly_cut(row["document"].split("|||||"), TEXT_WORDS)
     text = "\n\n".join(f"Article {number}: {one}" for number, one in enumerate(articles, 1))
     return _summary_of(row["summary"].lstrip(" \n–—-"), text, articles=text)
 
@@ -294,7 +299,7 @@ def newsroom(row: Row) -> Fields | None:
              "summary": "Ships are back in <b>Bergen</b>.", "url": "", "date": "", ...}
     Fields: article "The harbour reopened on Monday. ...", answer "Ships are back in Bergen."
     """
-    article = strip_dateline(squeeze(row["text"]))
+    article = _text(strip_dateline(row["text"].lstrip()))
     return _summary_of(strip_tags(row["summary"]), article, article=article)
 
 
@@ -329,7 +334,7 @@ def rotten_tomatoes(row: Row) -> Fields | None:
             answer "Slow but lovely."
     """
     reviews = [review for review in map(strip_tags, row["_critics"]["value"]) if review.strip()]
-    text = "\n".join(evenly_cut(reviews[:20], SEVERAL_TEXTS_WORDS))
+    text = "\n".join(evenly_cut(reviews[:20], TEXT_WORDS))
     consensus = strip_tags(row["_critic_consensus"])
     return _summary_of(consensus, text, movie=one_line(row["_movie_name"]), reviews=text)
 
@@ -364,7 +369,7 @@ def samsum(row: Row) -> Fields | None:
     Fields: dialogue "Rosa: coming tonight?\nTom: sure, at 8";
             answer "Tom will come at 8 tonight."
     """
-    dialogue = squeeze(row["dialogue"])
+    dialogue = _text(row["dialogue"])
     return _summary_of(row["summary"], dialogue, dialogue=dialogue)
 
 
@@ -399,7 +404,7 @@ def wiki_lingua(row: Row) -> Fields | None:
     Fields: guide "A dull blade slips. Use a stone. Rinse it and ...",
             answer "Sharpen the knife. Dry it well."
     """
-    guide = squeeze(row["source"])
+    guide = _text(row["source"])
     references = [one_line(text) for text in (row["target"], *row["references"])]
     return free_form(references, guide=guide) if guide else None
 
@@ -436,7 +441,7 @@ def xsum(row: Row) -> Fields | None:
              "summary": "A ferry has been kept in port by engine trouble."}
     Fields: article with "£5m"; answer "A ferry has been kept in port by engine trouble."
     """
-    article = _UPDATED.sub("", squeeze(repair_currency(row["document"])))
+    article = _text(_UPDATED.sub("", repair_currency(row["document"]).lstrip()))
     return _summary_of(repair_currency(row["summary"]), article, article=article)
 
 

@@ -161,6 +161,14 @@ SUMMARY_KEYS = {
 }
 
 
+@pytest.mark.parametrize("name", ["aeslc", "cnn_dailymail", "newsroom", "samsum", "xsum"])
+def test_a_long_text_leaves_room_for_an_instruction_after_it(name):
+    dataset = get_dataset(name)
+    row = GENERATORS[dataset.sources[0].tfds](random.Random(3), 1)[0]
+    fields = fields_of(name, {**row, SUMMARY_KEYS[name][0]: "word " * 5000})
+    assert [len(value.split()) for value in fields.values.values()] == [600]
+
+
 @pytest.mark.parametrize("name", SUMMARY_KEYS)
 def test_a_row_without_text_or_summary_is_dropped(name):
     dataset = get_dataset(name)
