@@ -1,0 +1,271 @@
+"""One cell: a model on some rows of a dataset through one template."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from flan.catalog.dataset import Dataset, Fields
+from flan.evaluation import results
+from flan.evaluation.generation import GenerationShapes, generate
+from flan.evaluation.metrics import get_metric
+from flan.evaluation.model import EvaluationModel
+from flan.evaluation.prompts import (
+    Lengths,
+    Mode,
+    answer_text,
+    generation_requests,
+    rank_requests,
+    render_all,
+)
+from flan.evaluation.rows import Rows
+from flan.evaluation.scoring import SCORES, BatchShapes, OptionScores, ScoreName, score_requests
+from flan.suggest import unknown_name
+from flan.templates.template import Template
+
+_VERSIONED = ("flan-jax", "jax", "flax", "numpy", "scipy", "sacrebleu", "rouge-score")
+
+
+@dataclasses.dataclass(frozen=True)
+class CellSettings:
+    """How cells are computed.
+
+    Attributes:
+      mode: `instructions` or `baseline`.
+      score: which score of the options decides. The paper takes the highest
+        log-probability, which is `sum`.
+      lengths: tokens read and written at most.
+      batch_rows: rows of the longest rows in a batch; changes speed and memory only.
+    """
+
+    mode: Mode = "instructions"
+    score: ScoreName = "sum"
+    lengths: Lengths = Lengths()  # noqa: RUF009 - frozen
+    batch_rows: int = 8
+
+    def __post_init__(self) -> None:
+        if self.score not in SCORES:
+            raise ValueError(unknown_name("score", self.score, SCORES))
+
+    @property
+    def shapes(self) -> BatchShapes:
+        """Shapes for rank classification."""
+        return BatchShapes(self.lengths.inputs + self.lengths.targets, self.batch_rows)
+
+    @property
+    def generation_shapes(self) -> GenerationShapes:
+        """Shapes for generation."""
+        return GenerationShapes(self.lengths.inputs, self.batch_rows)
+
+
+def cell_details(
+    model: EvaluationModel,
+    dataset: Dataset,
+    template: Template,
+    rows_key: str,
+    limit: int | None,
+    settings: CellSettings,
+) -> dict[str, Any]:
+    """All that decides a cell's result, as plain values; `results.content_hash` makes it a key."""
+    return {
+        "checkpoint": model.fingerprint,
+        "step": model.step,
+        "vocabulary": model.vocabulary.fingerprint,
+        "template": template_hash(template),
+        "rows": rows_key,
+        "limit": limit,
+        "mode": settings.mode,
+        "score": settings.score,
+        "lengths": dataclasses.asdict(settings.lengths),
+        "dtype": model.dtype,
+        "metrics": list(dataset.metrics),
+        "dataset_version": dataset.version,
+    }
+
+
+def template_hash(template: Template) -> str:
+    """SHA-256 in hex of a template's text, options and kind."""
+    content = [template.input.source, template.target.source, template.kind, *template.options]
+    return results.content_hash(content)
+
+
+def run_cell(
+    model: EvaluationModel,
+    dataset: Dataset,
+    template: Template,
+    rows: Rows,
+    cell_id: results.CellId,
+    details: dict[str, Any],
+    settings: CellSettings,
+    on_progress: Callable[[int], Any] = lambda done: None,
+) -> tuple[results.Cell, list[dict[str, Any]]]:
+    """Evaluates one cell.
+
+    Returns:
+      The cell, and for each row a prediction as JSON values: `row`, `prediction`,
+      `references`; with options also `options`, `label`, `choice`, `tied` and `scores`.
+
+    Raises:
+      ValueError: no rows, an unknown metric, or one that does not fit the task.
+    """
+    if not rows.examples:
+        raise ValueError(f"{cell_id.dataset}/{cell_id.source}: the {cell_id.split} split is empty")
+    started = time.perf_counter()
+    run = _generate if dataset.task_type == "generation" else _rank
+    outcome = run(model, dataset, template, rows, settings, on_progress)
+    cell = results.Cell(
+        id=cell_id,
+        key=results.content_hash(details),
+        cluster=dataset.cluster,
+        task=outcome.task,
+        main_metric=get_metric(dataset.metrics[0]).main,
+        metrics=outcome.metrics,
+        metrics_by_score=outcome.metrics_by_score,
+        counts={"rows": len(rows.examples), **outcome.counts},
+        details={
+            **details,
+            "versions": _versions(),
+            "seconds": round(time.perf_counter() - started, 3),
+        },
+    )
+    return cell, outcome.predictions
+
+
+@dataclasses.dataclass(frozen=True)
+class _Outcome:
+    task: str
+    metrics: dict[str, float]
+    metrics_by_score: dict[str, dict[str, float]]
+    counts: dict[str, int]
+    predictions: list[dict[str, Any]]
+
+
+def _rank(
+    model: EvaluationModel,
+    dataset: Dataset,
+    template: Template,
+    rows: Rows,
+    settings: CellSettings,
+    on_progress: Callable[[int], Any],
+) -> _Outcome:
+    rendered = render_all(template, rows.examples)
+    requests = rank_requests(rendered, model.vocabulary, settings.mode, settings.lengths)
+    scores = score_requests(
+        model.network,
+        model.params,
+        requests,
+        start_id=model.vocabulary.bos_id,
+        shapes=settings.shapes,
+        on_progress=on_progress,
+    )
+    by_score: dict[str, dict[str, float]] = {
+        name: rank_metrics(dataset.metrics, rows.examples, [s.best(name)[0] for s in scores])
+        for name in SCORES
+    }
+    chosen = [s.best(settings.score) for s in scores]
+    predictions = [
+        {
+            "row": row,
+            "prediction": fields.options[index],
+            "references": list(fields.references),
+            "options": list(text.options),
+            "label": fields.label,
+            "choice": index,
+            "tied": tied,
+            "scores": _rounded(one),
+        }
+        for row, fields, text, one, (index, tied) in zip(
+            rows.ids, rows.examples, rendered, scores, chosen, strict=True
+        )
+    ]
+    counts = {
+        "options": sum(len(r.options) for r in requests),
+        "ties": sum(tied for _, tied in chosen),
+        "cut_prompts": sum(r.cut > 0 for r in requests),
+        "cut_prompt_tokens": sum(r.cut for r in requests),
+        "cut_option_tokens": sum(r.cut_options for r in requests),
+    }
+    return _Outcome("rank", by_score[settings.score], by_score, counts, predictions)
+
+
+def _generate(
+    model: EvaluationModel,
+    dataset: Dataset,
+    template: Template,
+    rows: Rows,
+    settings: CellSettings,
+    on_progress: Callable[[int], Any],
+) -> _Outcome:
+    rendered = render_all(template, rows.examples)
+    vocabulary = model.vocabulary
+    requests = generation_requests(rendered, vocabulary, settings.mode, settings.lengths)
+    written = generate(
+        model.network,
+        model.params,
+        requests,
+        eos_id=vocabulary.eos_id,
+        start_id=vocabulary.bos_id,
+        max_new_tokens=settings.lengths.targets,
+        shapes=settings.generation_shapes,
+        on_progress=on_progress,
+    )
+    answers = [answer_text(vocabulary.decode(ids), settings.mode) for ids in written]
+    predictions = [
+        {"row": row, "prediction": answer, "references": list(fields.references)}
+        for row, fields, answer in zip(rows.ids, rows.examples, answers, strict=True)
+    ]
+    counts = {
+        "empty_answers": sum(not a for a in answers),
+        "unfinished_answers": sum(len(ids) == settings.lengths.targets for ids in written),
+        "cut_prompts": sum(r.cut > 0 for r in requests),
+        "cut_prompt_tokens": sum(r.cut for r in requests),
+    }
+    metrics = text_metrics(dataset.metrics, rows.examples, answers)
+    return _Outcome("generate", metrics, {}, counts, predictions)
+
+
+def rank_metrics(
+    names: Sequence[str], examples: Sequence[Fields], choices: Sequence[int]
+) -> dict[str, float]:
+    """All metrics of chosen options.
+
+    A choice counts as the dataset's own option of that place, whatever words the template
+    gave it, so that texts, labels and numbers compare with the dataset's references.
+    """
+    found: dict[str, float] = {}
+    texts = [f.options[i] for f, i in zip(examples, choices, strict=True)]
+    for name in names:
+        metric = get_metric(name)
+        if metric.takes == "label":
+            found |= metric.function([f.label for f in examples], list(choices))
+        elif metric.takes == "number":
+            found |= metric.function([f.references[0] for f in examples], texts)
+        else:
+            found |= metric.function([f.references for f in examples], texts)
+    return found
+
+
+def text_metrics(
+    names: Sequence[str], examples: Sequence[Fields], answers: Sequence[str]
+) -> dict[str, float]:
+    """All metrics of generated answers; ValueError for one that needs options."""
+    found: dict[str, float] = {}
+    for name in names:
+        metric = get_metric(name)
+        if metric.takes == "label":
+            raise ValueError(f"metric {name!r} compares options, and this dataset has none")
+        found |= metric.function([f.references for f in examples], answers)
+    return found
+
+
+def _rounded(scores: OptionScores) -> dict[str, list[float]]:
+    return {name: np.round(scores.by(name), 6).tolist() for name in SCORES}
+
+
+def _versions() -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in _VERSIONED}

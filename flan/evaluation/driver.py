@@ -1,0 +1,206 @@
+"""Evaluates one checkpoint on many datasets, template by template, keeping what is finished."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from flan.catalog.dataset import Dataset
+from flan.catalog.registry import get_datasets
+from flan.evaluation import results, summary
+from flan.evaluation.cells import CellSettings, cell_details, run_cell
+from flan.evaluation.model import EvaluationModel
+from flan.evaluation.prompts import evaluation_templates
+from flan.evaluation.rows import Rows, RowSet, RowStore, spread
+from flan.progress import progress_bar
+from flan.suggest import unknown_name
+from flan.templates.load import load_templates
+from flan.templates.template import Template
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation gave.
+
+    Attributes:
+      label: the checkpoint's name in the results.
+      cells: all cells that were asked for, in order.
+      kept: how many of them were finished before.
+      summary: of the whole results folder, see `flan.evaluation.summary`.
+    """
+
+    label: str
+    cells: tuple[results.Cell, ...]
+    kept: int
+    summary: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """A cell to come."""
+
+    cell_id: results.CellId
+    dataset: Dataset
+    template: Template
+    rows: RowSet
+    details: dict[str, Any]
+
+    @property
+    def key(self) -> str:
+        return results.content_hash(self.details)
+
+
+def evaluate(
+    model: EvaluationModel,
+    datasets: Sequence[str],
+    store: RowStore,
+    out_dir: str | Path,
+    *,
+    splits: Sequence[str] = summary.SPLITS,
+    templates: Sequence[str] | None = None,
+    limit: int | None = None,
+    settings: CellSettings | None = None,
+    resume: bool = True,
+) -> Evaluation:
+    """Evaluates every non-inverted template of each dataset.
+
+    Args:
+      model: the checkpoint with its vocabulary.
+      datasets: names of datasets and clusters.
+      store: where rows come from.
+      out_dir: results folder; may hold other checkpoints' results.
+      splits: `dev`, `test` or both.
+      templates: ids of the templates to use; all by default. Inverted ones among them are
+        passed over.
+      limit: rows of each source and split at most, spread evenly over it.
+      settings: mode, score, lengths, batch size.
+      resume: keep finished cells whose key (weights, template, rows, settings) is the same.
+
+    Raises:
+      ValueError: an unknown dataset, cluster, split or template, a bad limit, or templates
+        in baseline mode. Nothing has been computed then.
+      FileNotFoundError: a dataset that is not on disk.
+    """
+    settings = settings or CellSettings()
+    found = get_datasets(datasets)
+    if not found:
+        raise ValueError("no datasets were named; give datasets or clusters, such as rte or nli")
+    _check_splits(splits)
+    spread(1, limit)
+    chosen = {d.name: _choose(d, templates, settings) for d in found}
+    out_dir = Path(out_dir)
+    row_sets = store.open(found, splits)
+    jobs = list(_plan(model, found, chosen, row_sets, splits, limit, settings))
+    if not jobs:
+        raise ValueError(
+            f"nothing to evaluate: none of {[d.name for d in found]} has a {' or '.join(splits)} "
+            "split with rows"
+        )
+
+    out_dir.mkdir(parents=True, exist_ok=True)
+    results.write_checkpoint(
+        out_dir, model.label, {"fingerprint": model.fingerprint, "step": model.step}
+    )
+    finished = {j.cell_id: results.finished_cell(out_dir, j.cell_id, j.key) for j in jobs}
+    done = {i: cell for i, cell in finished.items() if cell is not None and resume}
+    kept = len(done)
+    waiting = [j for j in jobs if j.cell_id not in done]
+    total = sum(min(len(j.rows), limit or len(j.rows)) for j in waiting)
+    try:
+        with (
+            progress_bar(total, f"evaluate {model.label}", unit="ex") as bar,
+            model.precision(),
+        ):
+            for job, rows in _with_rows(waiting, limit):
+                place = job.cell_id
+                bar.set_postfix_str(f"{place.dataset} {place.split} {place.template}")
+                cell, predictions = run_cell(
+                    model,
+                    job.dataset,
+                    job.template,
+                    rows,
+                    place,
+                    job.details,
+                    settings,
+                    on_progress=bar.update,
+                )
+                results.write_cell(out_dir, cell, predictions)
+                done[place] = cell
+    finally:
+        # What is finished can be read even if the rest never is.
+        written = summary.write_summary(out_dir)
+    return Evaluation(model.label, tuple(done[j.cell_id] for j in jobs), kept, written)
+
+
+def _check_splits(splits: Sequence[str]) -> None:
+    if not splits:
+        raise ValueError(f"no splits were named; give one or more of {list(summary.SPLITS)}")
+    for split in splits:
+        if split not in summary.SPLITS:
+            raise ValueError(unknown_name("split", split, summary.SPLITS))
+
+
+def _choose(
+    dataset: Dataset, wanted: Sequence[str] | None, settings: CellSettings
+) -> tuple[Template, ...]:
+    """The templates to evaluate a dataset with."""
+    known = load_templates(dataset.name)
+    usable = evaluation_templates(known, settings.mode)
+    if wanted is None:
+        return usable
+    if settings.mode == "baseline":
+        raise ValueError("baseline mode has one prompt a dataset: leave the templates out")
+    named = [known.get(template_id) for template_id in dict.fromkeys(wanted)]
+    chosen = tuple(t for t in named if t.kind == "forward")
+    if not chosen:
+        raise ValueError(
+            f"{dataset.name}: {list(wanted)} are inverted templates, which are never evaluated; "
+            f"its others are {[t.id for t in usable]}"
+        )
+    return chosen
+
+
+def _plan(
+    model: EvaluationModel,
+    datasets: Sequence[Dataset],
+    templates: Mapping[str, Sequence[Template]],
+    row_sets: Mapping[tuple[str, str, str], RowSet],
+    splits: Sequence[str],
+    limit: int | None,
+    settings: CellSettings,
+) -> Iterator[_Job]:
+    """All cells, those that share rows next to each other."""
+    for dataset in datasets:
+        for source in dataset.sources:
+            for split in dict.fromkeys(splits):
+                rows = row_sets.get((dataset.name, source.name, split))
+                if rows is None or not len(rows):
+                    continue
+                # A limit that takes everything is no limit: the cell is the same.
+                binding = limit if limit is not None and limit < len(rows) else None
+                for template in templates[dataset.name]:
+                    yield _Job(
+                        results.CellId(
+                            model.label,
+                            settings.mode,
+                            dataset.name,
+                            source.name,
+                            split,
+                            template.id,
+                        ),
+                        dataset,
+                        template,
+                        rows,
+                        cell_details(model, dataset, template, rows.key, binding, settings),
+                    )
+
+
+def _with_rows(jobs: Sequence[_Job], limit: int | None) -> Iterator[tuple[_Job, Rows]]:
+    """Each job with its rows, read once for neighbours that share them."""
+    before: tuple[RowSet, Rows] | None = None
+    for job in jobs:
+        if before is None or before[0] is not job.rows:
+            before = (job.rows, job.rows.load(spread(len(job.rows), limit)))
+        yield job, before[1]

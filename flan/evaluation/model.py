@@ -1,0 +1,126 @@
+"""A checkpoint and its vocabulary, ready to be evaluated."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import jax
+
+from flan.data.vocabulary import Vocabulary, check_round_trip, load_vocabulary
+from flan.evaluation.fingerprint import params_fingerprint
+from flan.evaluation.results import safe_name
+
+if TYPE_CHECKING:
+    from flan.models.config import ModelConfig
+
+Dtype = Literal["float32", "bfloat16"]
+
+# A model's embedding may have more rows than the vocabulary has pieces, for even shards.
+# Beyond this a checkpoint that does not name its vocabulary must have had another.
+_MOST_PADDING = 1024
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationModel:
+    """What cells need of a model.
+
+    Attributes:
+      label: its name in results.
+      network: a flax module called as `flan.models.Transformer`.
+      params: its parameters.
+      vocabulary: its vocabulary.
+      step: gradient steps it has had.
+      fingerprint: of the parameters.
+      dtype: of computation.
+    """
+
+    label: str
+    network: Any
+    params: Any
+    vocabulary: Vocabulary
+    step: int
+    fingerprint: str
+    dtype: Dtype = "float32"
+
+    def precision(self) -> contextlib.AbstractContextManager[Any]:
+        """A context in which float32 means float32: by default TPUs and GPUs multiply it coarsely."""
+        if self.dtype == "float32":
+            return jax.default_matmul_precision("float32")
+        return contextlib.nullcontext()
+
+
+def load_model(
+    checkpoint: str | Path,
+    *,
+    label: str | None = None,
+    step: int | None = None,
+    vocabulary: str | Path | None = None,
+    dtype: Dtype = "float32",
+) -> EvaluationModel:
+    """Loads a checkpoint with the vocabulary it was trained with.
+
+    Args:
+      checkpoint: a model folder, or one of its `checkpoints/<step>`.
+      label: name in results; the folder's name and the step by default.
+      step: which checkpoint; the newest by default.
+      vocabulary: a vocabulary folder, where the model folder has none.
+      dtype: of computation. In bfloat16 scores depend a little on how rows are batched.
+
+    Raises:
+      FileNotFoundError: no such checkpoint or vocabulary.
+      ValueError: a checkpoint that cannot be read, a label that cannot name a folder, or a
+        vocabulary that is not the model's or loses line ends.
+    """
+    from flan.checkpoints.manager import load_for_inference
+    from flan.models.transformer import Transformer
+
+    if label is not None:
+        safe_name("checkpoint name", label)
+    found = load_for_inference(checkpoint, step)
+    words = load_vocabulary(vocabulary or found.vocabulary_dir)
+    check_vocabulary(words, found.model_config, found.metadata.get("vocabulary_fingerprint"))
+    config = dataclasses.replace(found.model_config, dtype=dtype, dropout_rate=0.0, remat="none")
+    return EvaluationModel(
+        label=label or default_label(Path(checkpoint), found.step),
+        network=Transformer(config),
+        params=found.params,
+        vocabulary=words,
+        step=found.step,
+        fingerprint=params_fingerprint(found.params),
+        dtype=dtype,
+    )
+
+
+def default_label(checkpoint: Path, step: int) -> str:
+    """`<model folder>-<step>`, with what cannot be in a file's name turned into "-"."""
+    path = checkpoint.resolve()
+    if path.name.isdigit() and path.parent.name == "checkpoints":
+        path = path.parent.parent
+    plain = re.sub(r"[^A-Za-z0-9._+-]+", "-", path.name).strip("-.") or "model"
+    return f"{plain[:80]}-{step}"
+
+
+def check_vocabulary(
+    vocabulary: Vocabulary, config: ModelConfig, fingerprint: str | None = None
+) -> None:
+    """ValueError where a vocabulary is not the one that a model was trained with.
+
+    `fingerprint` is what the checkpoint says of its vocabulary; without it only the sizes
+    can be compared.
+    """
+    if fingerprint is not None and fingerprint != vocabulary.fingerprint:
+        raise ValueError(
+            f"the vocabulary (fingerprint {vocabulary.fingerprint[:12]}) is not the one the "
+            f"checkpoint was trained with ({fingerprint[:12]}): give that one with --vocabulary"
+        )
+    padding = config.vocab_size - vocabulary.vocab_size
+    if padding < 0 or (fingerprint is None and padding >= _MOST_PADDING):
+        raise ValueError(
+            f"the vocabulary has {vocabulary.vocab_size} pieces, the checkpoint's embedding "
+            f"{config.vocab_size} rows: give the vocabulary it was trained with (--vocabulary)"
+        )
+    check_round_trip(vocabulary)
