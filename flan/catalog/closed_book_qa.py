@@ -50,11 +50,12 @@ def arc(row: Row) -> Fields | None:
             so it is looked up among the choices' letters rather than taken as a position.
     """
     choices = row["choices"]
-    if row["answerKey"] == -1:
+    letters = list(choices["label"])[: len(choices["text"])]
+    if row["answerKey"] == -1 or row["answerKey"] not in letters:
         return None
     return choice(
         [one_line(text) for text in choices["text"]],
-        list(choices["label"]).index(row["answerKey"]),
+        letters.index(row["answerKey"]),
         question=row["question"].strip(),
     )
 

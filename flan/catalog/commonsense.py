@@ -54,6 +54,8 @@ def copa(row: Row) -> Fields | None:
             "The night was very cold."
     """
     relation = row["question"]
+    if relation not in _COPA_QUESTIONS:
+        return None
     premise = row["premise"].strip()
     return choice(
         (one_line(row["choice1"]), one_line(row["choice2"])),
@@ -94,6 +96,8 @@ def hellaswag(row: Row) -> Fields | None:
             (captions often stop in mid-sentence); activity "Food"; options are the endings,
             cleaned alike; answer "Then crack the shell." The builder's test labels are -1.
     """
+    if row["label"] >= len(row["endings"]):
+        return None
     return choice(
         [_without_markers(ending) for ending in row["endings"]],
         row["label"],
@@ -172,7 +176,7 @@ def story_cloze(row: Row) -> Fields | None:
             counts its endings from 1.
     """
     label = row["label"]
-    if label == -1:
+    if not 1 <= label <= len(row["endings"]):
         return None
     return choice(
         [one_line(ending) for ending in row["endings"]],

@@ -56,6 +56,8 @@ def definite_pronoun_resolution(row: Row) -> Fields | None:
     Fields: sentence and pronoun as they are; options are the two candidates, answer "The wolf".
             Where the pronoun occurs more than once its first occurrence is meant, and marked.
     """
+    if row["label"] >= len(row["candidates"]):
+        return None
     sentence = mark_pronoun(row["sentence"].strip(), row["pronoun"])
     return choice(row["candidates"], row["label"], sentence=sentence, pronoun=row["pronoun"])
 

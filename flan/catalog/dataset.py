@@ -7,7 +7,7 @@ training caches, seqio tasks, evaluation, previews and a user's own rows.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 Row = Mapping[str, Any]
@@ -51,22 +51,31 @@ class Fields:
 
 
 def choice(options: Sequence[str], label: int, **values: str) -> Fields | None:
-    """Fields of a task with options; None (row dropped) when `label` is -1, TFDS's "unlabelled"."""
-    if label == -1:
-        return None
+    """Fields of a task with options.
+
+    None (row dropped) when `label` is -1, TFDS's "unlabelled", or when an option or a value
+    is blank: such a row asks or offers nothing.
+    """
     options = tuple(options)
+    if label == -1 or any_blank(options) or any_blank(values.values()):
+        return None
     if not 0 <= label < len(options):
         raise ValueError(f"label {label} is outside the {len(options)} options {list(options)}")
     return Fields(values, options[label], options, label, (options[label],))
 
 
 def free_form(references: str | Sequence[str], **values: str) -> Fields | None:
-    """Fields of a generation task; None (row dropped) when there is no non-empty reference."""
+    """Fields of a generation task; None (row dropped) without a reference, or for a blank value."""
     texts = (references,) if isinstance(references, str) else tuple(references)
     texts = tuple(dict.fromkeys(t for t in texts if t.strip()))
-    if not texts:
+    if not texts or any_blank(values.values()):
         return None
     return Fields(values, texts[0], references=texts)
+
+
+def any_blank(texts: Iterable[str]) -> bool:
+    """Whether one of them has nothing but white space."""
+    return any(not text.strip() for text in texts)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,7 +154,9 @@ class Dataset:
                 f"{self.name}: task_type {self.task_type!r} is not one of {TASK_TYPES}"
             )
         if (self.task_type == "classification") != bool(self.options):
-            raise ValueError(f"{self.name}: `options` belong to classification datasets, and only those")
+            raise ValueError(
+                f"{self.name}: `options` belong to classification datasets, and only those"
+            )
         if len({s.name for s in self.sources}) != len(self.sources) or not self.sources:
             raise ValueError(f"{self.name}: needs one or more sources with distinct names")
         if not self.metrics:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from flan.catalog.cleanup import detokenize
-from flan.catalog.dataset import Fields, Row, Source, choice
+from flan.catalog.dataset import Fields, Row, Source, any_blank, choice
 from flan.catalog.registry import register
 
 GLUE = "TFDS glue 2.0.0, catalog"
@@ -153,21 +153,20 @@ def stsb(row: Row) -> Fields | None:
     from 0 (unrelated) to 5 (the same). The gold score is a mean of several people's.
 
     The model chooses a whole number; halves round up (Python's `round` would turn both 1.5
-    and 2.5 into 2). Metrics compare it with the exact score, kept as the reference. A label
-    of -1 marks an unlabelled row, which is dropped.
+    and 2.5 into 2). Metrics compare it with the exact score, kept as the reference. A row
+    with another label than 0 to 5 is dropped; -1 marks an unlabelled one.
 
     Row:    {"sentence1": "A man is slicing an onion.", "sentence2": "A man cuts a vegetable.",
              "label": 3.5, "idx": 0}
     Fields: both sentences; options ("0", ..., "5"), answer "4", references ("3.5",).
     """
     score = float(row["label"])
-    if score < 0:
+    values = {name: row[name].strip() for name in ("sentence1", "sentence2")}
+    if not 0 <= score <= 5 or any_blank(values.values()):
         return None
-    if not score <= 5:
-        raise ValueError(f"stsb: score {score} is outside 0 to 5")
     rounded = math.floor(score + 0.5)
     return Fields(
-        {"sentence1": row["sentence1"].strip(), "sentence2": row["sentence2"].strip()},
+        values,
         SCORES[rounded],
         SCORES,
         rounded,
