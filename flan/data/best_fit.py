@@ -21,13 +21,10 @@ _TRIES = 8
 
 
 class Packed(NamedTuple):
-    """Rows over a pool, all int64: `items` places in the pool, row by row; `row_ends` where
-    each row ends in `items`; `left`, places that no row took, in order.
-    """
+    """Rows over a pool: int64 `items`, places in the pool, row by row; int64 `counts` of each row."""
 
     items: np.ndarray
-    row_ends: np.ndarray
-    left: np.ndarray
+    counts: np.ndarray
 
 
 def pack(
@@ -36,8 +33,6 @@ def pack(
     *,
     row_length: int,
     max_targets: int,
-    reserve: int = 0,
-    must_place: int = 0,
 ) -> Packed:
     """Rows of at most `row_length` tokens, of which at most `max_targets` are targets.
 
@@ -46,18 +41,15 @@ def pack(
       targets: int `[n]`, target tokens of each example, at most `max_targets`.
       row_length: tokens of a row.
       max_targets: target tokens of a row.
-      reserve: stop when this many examples are left: a full pool closes rows well, its
-        last ones would not. 0 places everything.
-      must_place: the first so many examples are placed in any case.
 
     Returns:
-      Rows in which each example appears once or not at all.
+      Rows in which each example appears exactly once.
     """
     count = len(lengths)
     assert count == len(targets)
     assert count == 0 or (lengths.min() >= 1 and lengths.max() <= row_length)
     assert count == 0 or targets.max() <= max_targets
-    return _Packer(lengths, targets, row_length, max_targets).run(reserve, must_place)
+    return _Packer(lengths, targets, row_length, max_targets).run()
 
 
 class _Packer:
@@ -86,13 +78,14 @@ class _Packer:
                 self.mirrored |= 1 << (row_length - length)
         self.up_to = [(1 << (length + 1)) - 1 for length in range(row_length + 1)]
 
-    def run(self, reserve: int, must_place: int) -> Packed:
+    def run(self) -> Packed:
         lengths, targets, used = self.lengths, self.targets, self.used
         items: list[int] = []
-        row_ends: list[int] = []
+        counts: list[int] = []
         count = len(lengths)
         place = 0
-        while place < count and (count - len(items) > reserve or place < must_place):
+        while place < count:
+            start = len(items)
             room, target_room = self.row_length, self.max_targets
             while True:
                 while used[place]:
@@ -112,11 +105,10 @@ class _Packer:
                 self._take(closing)
                 items.append(closing)
                 room, target_room = room - lengths[closing], target_room - targets[closing]
-            row_ends.append(len(items))
+            counts.append(len(items) - start)
             while used[place]:
                 place += 1
-        left = np.flatnonzero(np.frombuffer(used, np.uint8)[:count] == 0)
-        return Packed(np.array(items, np.int64), np.array(row_ends, np.int64), left)
+        return Packed(np.array(items, np.int64), np.array(counts, np.int64))
 
     def _take(self, place: int) -> None:
         self.used[place] = 1
