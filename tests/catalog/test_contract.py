@@ -6,14 +6,17 @@ features without data.
 
 import random
 
+import numpy as np
 import pytest
 from update_features import builder_spec, catalog_sources
 
 from flan.catalog import EXTRA, all_datasets, get_datasets
 from flan.data.demo_rows import generator
 from flan.data.doctor import compare_specs, expected_spec
+from flan.templates import load_templates, render
 
 tfds = pytest.importorskip("tensorflow_datasets")
+mocking = pytest.importorskip("tensorflow_datasets.testing.mocking")
 
 DATASETS = get_datasets([*all_datasets(), *EXTRA])
 SOURCES = [pytest.param(d, s, id=f"{d.name}-{s.name}") for d in DATASETS for s in d.sources]
@@ -50,6 +53,33 @@ def test_demo_rows_encode_with_the_builder_s_features(dataset, source, tmp_path)
     for row in generator(dataset.cluster, source.tfds)(random.Random(0), 5):
         encoded = features.encode_example(row)
         assert set(encoded) == set(row)
+
+
+@pytest.mark.parametrize(("dataset", "source"), SOURCES)
+def test_mock_data_renders_or_is_dropped(dataset, source, tmp_path):
+    """The rows that `tfds.testing.mock_data` makes of these features."""
+    features = tfds.builder(source.tfds_name, data_dir=tmp_path).info.features
+    templates = load_templates(dataset.name)
+    for row in mocking.RandomFakeGenerator(features, num_examples=10):
+        fields = dataset.to_fields(plain(row))
+        if fields is not None:
+            for template in templates.templates:
+                rendered = render(template, fields)
+                assert rendered.input
+                assert rendered.target
+
+
+def plain(value):
+    """NumPy as plain Python, as `to_fields` gets it."""
+    if isinstance(value, dict):
+        return {key: plain(inner) for key, inner in value.items()}
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    if isinstance(value, bytes):
+        return value.decode()
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def test_a_changed_schema_is_seen():
