@@ -126,6 +126,7 @@ def _write(config: _Config, folder: Path, stamp: dict[str, Any]) -> None:
     builder = tfds.builder(config.source.tfds_name, data_dir=str(folder.parent))
     info, features = builder.info, builder.info.features
     splits = []
+    content = hashlib.sha256()  # in the description, so that other rows make another folder
     with atomic.new_folder(folder, replace=True) as temporary:
         for split, rows in _rows(config, stamp["seed"], features).items():
             name = f"{info.name}-{split}.tfrecord-00000-of-00001"
@@ -140,12 +141,13 @@ def _write(config: _Config, folder: Path, stamp: dict[str, Any]) -> None:
                             f"the builder's features: {error}; the row is {row}"
                         ) from error
                     writer.write(example)
+                    content.update(example)
                     size += len(example)
             splits.append(
                 tfds.core.SplitInfo(name=split, shard_lengths=[len(rows)], num_bytes=size)
             )
         info.set_splits(tfds.core.splits.SplitDict(splits))
-        info.as_proto.description = f"{_NOTE}\n\n{info.description}"
+        info.as_proto.description = f"{_NOTE} {content.hexdigest()}\n\n{info.description}"
         info.write_to_directory(temporary)
         atomic.write_json(temporary / STAMP_FILE, stamp)
 

@@ -31,11 +31,13 @@ class PreparedSource:
       path: the folder.
       sizes: rows of each split.
       missing_files: files that a split lists and that are not there.
+      shards: the files of each split in order, with the rows that each should have.
     """
 
     path: Path
     sizes: dict[str, int]
     missing_files: tuple[str, ...] = ()
+    shards: dict[str, tuple[tuple[str, int], ...]] = dataclasses.field(default_factory=dict)
 
 
 def source_path(data_dir: Path, source: Source) -> Path:
@@ -69,11 +71,13 @@ def read_source(data_dir: Path, source: Source) -> PreparedSource | None:
         raise ValueError(f"{path / INFO_FILE}: lists no splits")
     sizes: dict[str, int] = {}
     missing: list[str] = []
+    shards: dict[str, tuple[tuple[str, int], ...]] = {}
     for split in splits:
-        name, shards, files = _split(path, info, split)
-        sizes[name] = sum(shards)
+        name, rows, files = _split(path, info, split)
+        sizes[name] = sum(rows)
         missing += [file for file in files if not (path / file).is_file()]
-    return PreparedSource(path, sizes, tuple(missing))
+        shards[name] = tuple(zip(files, rows, strict=False))
+    return PreparedSource(path, sizes, tuple(missing), shards)
 
 
 def split_sizes(data_dir: Path, source: Source) -> dict[str, int]:
@@ -98,7 +102,9 @@ def _split(path: Path, info: dict[str, Any], split: Any) -> tuple[str, list[int]
     }
     files = []
     for shard in range(len(shards)):
-        file = template.replace("{SHARD_X_OF_Y}", f"{shard:05d}-of-{len(shards):05d}")
+        index, of = f"{shard:05d}", f"{len(shards):05d}"
+        known |= {"{SHARD_X_OF_Y}": f"{index}-of-{of}", "{SHARD_INDEX}": index, "{NUM_SHARDS}": of}
+        file = template
         for hole, value in known.items():
             file = file.replace(hole, value)
         # A naming of its own is not held against a folder.

@@ -1,0 +1,160 @@
+"""The rows of a source's split as `Fields`, on disk: written once, read at any place.
+
+A folder with
+  rows.jsonl    one kept row a line: its values, answer, options, label and references
+  offsets.npy   int64 [kept + 1], where each line begins, and the end of the last
+  row_ids.npy   int64 [kept], each row's number within its TFDS split
+  manifest.json what it is, and how many rows were found, kept and dropped
+No TensorFlow here. Serves evaluation, few-shot exemplars, tokenization and looking at data.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+
+from flan.catalog.dataset import Fields
+from flan.data import atomic
+from flan.data.cache_files import check_files, file_sizes, read_array, read_manifest
+from flan.data.cache_keys import Identity, key_of
+
+FORMAT = "flan-rows-1"
+_ROWS, _OFFSETS, _ROW_IDS = "rows.jsonl", "offsets.npy", "row_ids.npy"
+
+
+class RowCache(Sequence[Fields]):
+    """Reads a row cache. Rows are parsed when they are asked for.
+
+    Attributes:
+      path: its folder.
+      manifest: `manifest.json`.
+      row_ids: int64 `[kept]`, each row's number within its TFDS split.
+    """
+
+    def __init__(self, path: Path, manifest: dict[str, Any], data: bytes | mmap.mmap):
+        self.path = path
+        self.manifest = manifest
+        self.row_ids = read_array(path / _ROW_IDS, np.int64)
+        self._offsets = read_array(path / _OFFSETS, np.int64)
+        self._data = data
+        steps = np.diff(self._offsets)
+        if (
+            len(self._offsets) != len(self.row_ids) + 1
+            or len(self.row_ids) != manifest.get("kept")
+            or self._offsets[0] != 0
+            or self._offsets[-1] != len(data)
+            or (steps < 1).any()
+        ):
+            raise ValueError(f"{path}: its index does not fit its rows; delete it, prepare again")
+
+    @classmethod
+    def open(cls, path: str | Path) -> RowCache:
+        """Opens a cache.
+
+        Raises:
+          FileNotFoundError: no complete cache at `path`.
+          ValueError: another kind of folder, a truncated or foreign file.
+        """
+        path = Path(path)
+        manifest = read_manifest(path, FORMAT)
+        check_files(path, manifest, (_ROWS, _OFFSETS, _ROW_IDS))
+        data: bytes | mmap.mmap = b""
+        if (path / _ROWS).stat().st_size:
+            with (path / _ROWS).open("rb") as file:
+                data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        return cls(path, manifest, data)
+
+    @property
+    def key(self) -> str:
+        """Names the content."""
+        return str(self.manifest["key"])
+
+    def __len__(self) -> int:
+        return len(self.row_ids)
+
+    def fields(self, index: int) -> Fields:
+        """The row at a place; IndexError outside, ValueError where the line is damaged."""
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"row {index} of {len(self)}")
+        index %= len(self)
+        line = self._data[self._offsets[index] : self._offsets[index + 1]]
+        try:
+            row = json.loads(line)
+            return Fields(
+                values=row["values"],
+                answer=row["answer"],
+                options=tuple(row["options"]),
+                label=row["label"],
+                references=tuple(row["references"]),
+            )
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(
+                f"{self.path / _ROWS}: line {index} is damaged ({error!r}); delete the folder, "
+                "prepare again"
+            ) from error
+
+    @overload
+    def __getitem__(self, index: int) -> Fields: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Fields]: ...
+    def __getitem__(self, index: int | slice) -> Fields | list[Fields]:
+        if isinstance(index, slice):
+            return [self.fields(i) for i in range(*index.indices(len(self)))]
+        return self.fields(index)
+
+    def __iter__(self) -> Iterator[Fields]:
+        return map(self.fields, range(len(self)))
+
+
+def write_row_cache(
+    path: Path, identity: Identity, rows: Iterable[tuple[int, Fields | None]]
+) -> dict[str, Any]:
+    """Writes a row cache; what is at `path` already is left as it is.
+
+    Args:
+      path: its folder.
+      identity: what it is (`cache_keys.rows_identity`).
+      rows: row number and fields of each row found; None for one that filters drop.
+
+    Returns:
+      The manifest. An error, a full disk among them, leaves nothing at `path`.
+    """
+    found = 0
+    row_ids: list[int] = []
+    offsets = [0]
+    with atomic.new_folder(path) as folder:
+        with (folder / _ROWS).open("wb") as file:
+            for row_id, fields in rows:
+                found += 1
+                if fields is not None:
+                    offsets.append(offsets[-1] + file.write(_line(fields)))
+                    row_ids.append(row_id)
+        np.save(folder / _OFFSETS, np.array(offsets, np.int64))
+        np.save(folder / _ROW_IDS, np.array(row_ids, np.int64))
+        manifest = {
+            "format": FORMAT,
+            "key": key_of(identity),
+            "identity": identity,
+            "found": found,
+            "kept": len(row_ids),
+            "dropped": found - len(row_ids),
+            "files": file_sizes(folder),
+        }
+        atomic.write_json(folder / "manifest.json", manifest)
+    return manifest
+
+
+def _line(fields: Fields) -> bytes:
+    row = {
+        "values": dict(fields.values),
+        "answer": fields.answer,
+        "options": fields.options,
+        "label": fields.label,
+        "references": fields.references,
+    }
+    return json.dumps(row, ensure_ascii=False).encode() + b"\n"

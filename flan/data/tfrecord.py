@@ -1,0 +1,114 @@
+"""Reads TFRecord files without TensorFlow, checksums and all.
+
+A record is its length (uint64), the length's masked CRC-32C (uint32), the bytes, and their
+masked CRC-32C. Starting TensorFlow takes seconds and its per-row path reads 2,000 rows a
+second; here the file is memory-mapped and the checksums of many records are worked out at
+once with NumPy.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+_HEADER = struct.Struct("<QI")
+_FOOTER = struct.Struct("<I")
+_BATCH = 2048  # records whose checksums are worked out together
+_BATCH_BYTES = 1 << 26
+
+
+def read_records(path: Path, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+    """Yields the records `start` up to `stop` (None: to the end) of a file.
+
+    Raises ValueError where the file is truncated or damaged, naming the record; fewer
+    records than `stop` end the iteration early, which callers that know better check.
+    """
+    if path.stat().st_size == 0:
+        return
+    data = np.memmap(path, np.uint8, mode="r")
+    place = number = 0
+    while place < len(data) and (stop is None or number < stop):
+        starts: list[int] = []
+        sizes: list[int] = []
+        first, budget = number, _BATCH_BYTES
+        while place < len(data) and number != stop and len(starts) < _BATCH and budget > 0:
+            end = place + _HEADER.size
+            length = _HEADER.unpack(data[place:end].tobytes())[0] if end <= len(data) else 0
+            starts.append(end)
+            sizes.append(length)
+            place = end + length + _FOOTER.size
+            if place > len(data):  # perhaps led astray by a wrong length before
+                _check(data, np.array(starts[:-1]), np.array(sizes[:-1]), path, first)
+                raise _damaged(path, number)
+            budget -= length
+            number += 1
+        skipped = min(max(start - first, 0), len(starts))
+        starts, sizes = starts[skipped:], sizes[skipped:]
+        _check(data, np.array(starts, np.int64), np.array(sizes, np.int64), path, first + skipped)
+        for begin, size in zip(starts, sizes, strict=True):
+            yield data[begin : begin + size].tobytes()
+
+
+def _check(data: np.ndarray, starts: np.ndarray, sizes: np.ndarray, path: Path, first: int) -> None:
+    """Compares the checksums of some records and of their lengths."""
+    if not len(starts):
+        return
+    lengths_at = starts - _HEADER.size
+    eight = np.full_like(sizes, 8)
+    right = _stored(data, lengths_at + 8) == _mask(crc32c(data, lengths_at, eight))
+    right &= _stored(data, starts + sizes) == _mask(crc32c(data, starts, sizes))
+    if not right.all():
+        raise _damaged(path, first + int(np.argmin(right)))
+
+
+def _damaged(path: Path, number: int) -> ValueError:
+    return ValueError(
+        f"{path}: record {number} is damaged or cut off: copy or prepare the dataset again"
+    )
+
+
+def _stored(data: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """The little-endian uint32 at each place."""
+    return data[places[:, None] + np.arange(4)].view("<u4")[:, 0]
+
+
+def crc32c(data: np.ndarray, starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """CRC-32C (Castagnoli) of many slices of a buffer.
+
+    Args:
+      data: uint8 `[bytes]`.
+      starts, sizes: int64 `[n]`, where each slice begins and how long it is.
+
+    Returns:
+      uint32 `[n]`.
+    """
+    order = np.argsort(-sizes, kind="stable")
+    places, falling = starts[order], -sizes[order]
+    checksums = np.full(len(order), 0xFFFFFFFF, np.uint32)
+    # All slices advance together, one byte a turn; `active` are those that go on.
+    for turn in range(-int(falling[0])):
+        active = int(np.searchsorted(falling, -turn, side="left"))
+        state = checksums[:active]
+        state[:] = _TABLE[(state ^ data[places[:active] + turn]) & 0xFF] ^ (state >> 8)
+    result = np.empty_like(checksums)
+    result[order] = checksums ^ np.uint32(0xFFFFFFFF)
+    return result
+
+
+def _mask(checksums: np.ndarray) -> np.ndarray:
+    """TFRecord's masking: a rotation and an offset, so that a CRC of CRCs stays sound."""
+    rotated = (checksums >> np.uint32(15)) | (checksums << np.uint32(17))
+    return rotated + np.uint32(0xA282EAD8)
+
+
+def _make_table() -> np.ndarray:
+    table = np.arange(256, dtype=np.uint32)
+    for _ in range(8):
+        table = (table >> np.uint32(1)) ^ (table & np.uint32(1)) * np.uint32(0x82F63B78)
+    return table
+
+
+_TABLE = _make_table()
