@@ -51,6 +51,8 @@ class CellSettings:
     def __post_init__(self) -> None:
         if self.score not in SCORES:
             raise ValueError(unknown_name("score", self.score, SCORES))
+        if self.batch_rows < 1:
+            raise ValueError(f"batch_rows must be positive, got {self.batch_rows}")
 
     @property
     def shapes(self) -> BatchShapes:

@@ -81,11 +81,17 @@ class GenerationRequest:
     cut: int = 0
 
 
+def check_mode(name: str) -> Mode:
+    """The mode of that name; ValueError with near names when there is none."""
+    for mode in MODES:
+        if mode == name:
+            return mode
+    raise ValueError(unknown_name("mode", name, MODES))
+
+
 def evaluation_templates(templates: TemplateSet, mode: Mode) -> tuple[Template, ...]:
     """What a mode renders: all forward templates, or the one baseline prompt."""
-    if mode not in MODES:
-        raise ValueError(unknown_name("mode", mode, MODES))
-    if mode == "instructions":
+    if check_mode(mode) == "instructions":
         return templates.forward
     plain = templates.baseline
     return (Template(BASELINE_ID, plain.input, Text.parse("{answer}"), options=plain.options),)

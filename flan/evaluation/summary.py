@@ -161,3 +161,51 @@ def best_dev(dev: Mapping[str, float], test: Mapping[str, float]) -> dict[str, A
         return None
     best = max(both, key=lambda t: dev[t])
     return {"template": best, "dev": dev[best], "test": test[best], "candidates": len(both)}
+
+
+def table_rows(
+    mode: Mapping[str, Any], datasets: Iterable[str] | None = None
+) -> list[tuple[str, ...]]:
+    """A mode's summary as text, clusters first and their datasets under them.
+
+    Args:
+      mode: an entry of `modes`.
+      datasets: only these.
+
+    Returns:
+      (name, metric, templates, rows, dev, test, best-dev template) of each; dev and test as
+      mean and standard deviation over templates, the last as its id and test score.
+    """
+    chosen = set(mode["datasets"] if datasets is None else datasets)
+    rows: list[tuple[str, ...]] = []
+    for cluster, entry in mode["clusters"].items():
+        members = [n for n, d in mode["datasets"].items() if d["cluster"] == cluster]
+        if not chosen.intersection(members):
+            continue
+        means = [entry["splits"].get(split, {}).get("mean") for split in SPLITS]
+        best = f"{entry['best_dev']['test']:.1f}" if entry["best_dev"] else ""
+        rows.append((cluster, "", "", "", *map(_number, means), best))
+        for name in members:
+            if name in chosen:
+                rows.append(_dataset_row(name, mode["datasets"][name]))
+    return rows
+
+
+def _dataset_row(name: str, entry: Mapping[str, Any]) -> tuple[str, ...]:
+    splits = [entry["splits"].get(split) for split in SPLITS]
+    largest = next(s for s in reversed(splits) if s)
+    best = entry["best_dev"]
+    return (
+        f"  {name}",
+        entry["main_metric"],
+        str(len(largest["templates"])),
+        str(largest["rows"]),
+        *(_number(s["mean"], s["std"]) if s else "" for s in splits),
+        f"{best['test']:.1f} ({best['template']})" if best else "",
+    )
+
+
+def _number(mean: float | None, std: float | None = None) -> str:
+    if mean is None:
+        return ""
+    return f"{mean:.1f}" if std is None else f"{mean:.1f} \u00b1 {std:.1f}"

@@ -78,3 +78,30 @@ def tiny_model():
     tokens = jnp.ones((1, 8), jnp.int32)
     params = model.init(jax.random.key(0), tokens, tokens)["params"]
     return model, jax.tree.map(lambda x: x * 1.5, params)
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory):
+    """(folder, params) of a model folder as `flan train` writes it, with random weights."""
+    from flan.catalog.registry import get_dataset
+    from flan.checkpoints import layout
+    from flan.checkpoints.manager import CheckpointManager
+    from flan.data.example_rows import demo_examples
+    from flan.data.vocabulary import train_sentencepiece
+    from flan.models.config import ModelConfig
+    from flan.training.state import TrainState, init_params
+
+    folder = tmp_path_factory.mktemp("run") / "model"
+    folder.mkdir()
+    texts = [t for e in demo_examples(get_dataset("rte"), 200) for t in e.fields.values.values()]
+    vocabulary = train_sentencepiece(texts, folder / "vocabulary", 512, shrink=True)
+    config = ModelConfig(
+        vocab_size=0, num_layers=2, d_model=32, num_heads=4, d_head=8, d_ff=64
+    ).for_vocabulary(vocabulary.vocab_size)
+    layout.write_model_config(folder, config)
+    params = init_params(config, jax.random.key(1))
+    manager = CheckpointManager(folder)
+    state = TrainState(jnp.int32(5), params, {"count": jnp.int32(5)})
+    manager.save(state, {"vocabulary_fingerprint": vocabulary.fingerprint})
+    manager.close()
+    return folder, params

@@ -34,3 +34,12 @@ def test_any_change_shows(params):
     ]
     prints = {params_fingerprint(p) for p in [params, *changed]}
     assert len(prints) == len(changed) + 1
+
+
+def test_the_mesh_does_not_show(params):
+    mesh = jax.make_mesh((len(jax.devices()),), ("data",))
+    kernel = jnp.tile(params["a"]["kernel"], (4, 8))
+    spread = jax.device_put(
+        kernel, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
+    )
+    assert params_fingerprint({"a": spread}) == params_fingerprint({"a": kernel})

@@ -1,0 +1,179 @@
+"""Scores a checkpoint on datasets and clusters, through every template.
+
+  flan eval /tmp/run --datasets nli --data_dir ~/tensorflow_datasets --out results
+  flan eval /tmp/run --datasets rte,squad --out results --splits test --limit 100
+  flan eval /tmp/base --name base --datasets nli --out results --mode baseline
+
+Options are ranked by their log-probability, other answers are generated greedily. Results
+lie in the --out folder as JSON with all predictions beside them; cells that are finished
+there already are kept, so a run that was stopped goes on, and several checkpoints can
+share a folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of `flan eval`."""
+    parser.add_argument("checkpoint", help="a model folder, or one of its checkpoints/<step>")
+    parser.add_argument(
+        "--datasets",
+        required=True,
+        metavar="NAMES",
+        help="datasets and clusters, separated by commas; all for the 62",
+    )
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder for results")
+    parser.add_argument(
+        "--name",
+        metavar="LABEL",
+        help="the checkpoint's name in the results (default: FOLDER-STEP)",
+    )
+    parser.add_argument(
+        "--step", type=int, help="which checkpoint of the folder (default: the newest)"
+    )
+    parser.add_argument(
+        "--data_dir",
+        metavar="DIR",
+        help="TFDS folder (default: $TFDS_DATA_DIR or ~/tensorflow_datasets if there, else cached rows only)",
+    )
+    parser.add_argument(
+        "--cache_dir",
+        metavar="DIR",
+        help="folder for caches (default: $FLAN_CACHE_DIR or ~/.cache/flan)",
+    )
+    parser.add_argument(
+        "--vocabulary",
+        metavar="DIR",
+        help="the model's vocabulary (default: the one in its folder)",
+    )
+    parser.add_argument("--splits", default="dev,test", help="dev, test or both (default)")
+    parser.add_argument("--templates", metavar="IDS", help="only these templates, such as t0,t3")
+    parser.add_argument(
+        "--mode",
+        default="instructions",
+        help="instructions (default), or baseline: a plain prompt for models that were never tuned",
+    )
+    parser.add_argument(
+        "--score",
+        default="sum",
+        help="what ranks options: sum of token log-probabilities (default), token_mean or byte_mean",
+    )
+    parser.add_argument(
+        "--limit",
+        type=int,
+        metavar="N",
+        help="rows of each source and split at most, spread evenly",
+    )
+    parser.add_argument(
+        "--input_length",
+        type=int,
+        default=1024,
+        help="tokens read at most, EOS included (default: 1024)",
+    )
+    parser.add_argument(
+        "--target_length",
+        type=int,
+        default=256,
+        help="tokens of an option or answer at most, EOS included (default: 256)",
+    )
+    parser.add_argument(
+        "--batch_rows",
+        type=int,
+        default=8,
+        help="rows of full length in a batch; no result depends on it (default: 8)",
+    )
+    parser.add_argument(
+        "--dtype",
+        default="float32",
+        choices=("float32", "bfloat16"),
+        help="of computation; in bfloat16 scores depend slightly on the batch (default: float32)",
+    )
+    parser.add_argument(
+        "--skip_missing",
+        action="store_true",
+        help="leave out datasets that are not there instead of refusing to start",
+    )
+    parser.add_argument("--no_resume", action="store_true", help="compute finished cells again")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print this checkpoint's summary as JSON instead of a table",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluates and prints the summary."""
+    from flan.catalog.registry import get_datasets
+    from flan.checkpoints.manager import quiet_orbax
+    from flan.evaluation.cached_rows import CachedRowStore
+    from flan.evaluation.cells import CellSettings
+    from flan.evaluation.driver import evaluate
+    from flan.evaluation.model import load_model
+    from flan.evaluation.prompts import Lengths, check_mode
+
+    quiet_orbax()
+    # Names first: a model may take minutes to load.
+    get_datasets(_names(args.datasets))
+    settings = CellSettings(
+        mode=check_mode(args.mode),
+        score=args.score,
+        lengths=Lengths(args.input_length, args.target_length),
+        batch_rows=args.batch_rows,
+    )
+    store = CachedRowStore(_cache_dir(args.cache_dir), _data_dir(args.data_dir), args.skip_missing)
+    model = load_model(
+        args.checkpoint,
+        label=args.name,
+        step=args.step,
+        vocabulary=args.vocabulary,
+        dtype=args.dtype,
+    )
+    evaluation = evaluate(
+        model,
+        _names(args.datasets),
+        store,
+        args.out,
+        splits=_names(args.splits),
+        templates=_names(args.templates) if args.templates else None,
+        limit=args.limit,
+        settings=settings,
+        resume=not args.no_resume,
+    )
+    entry = evaluation.summary["checkpoints"][evaluation.label]
+    if args.json:
+        print(json.dumps({"checkpoint": evaluation.label, **entry}, indent=2))
+        return 0
+    _print_summary(entry["modes"][settings.mode], {c.id.dataset for c in evaluation.cells})
+    kept = f", {evaluation.kept} of them finished before" if evaluation.kept else ""
+    print(f"{evaluation.label}: {len(evaluation.cells)} cells{kept}, in {args.out}")
+    return 0
+
+
+def _print_summary(mode: dict, datasets: set[str]) -> None:
+    from flan.cli.tables import print_table
+    from flan.evaluation.summary import table_rows
+
+    columns = ("dataset", "metric", "templates", "rows", "dev", "test", "best-dev template")
+    print_table(columns, table_rows(mode, datasets), right=columns[2:6])
+
+
+def _names(text: str) -> Sequence[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _cache_dir(given: str | None) -> Path:
+    return Path(given or os.environ.get("FLAN_CACHE_DIR", "~/.cache/flan")).expanduser()
+
+
+def _data_dir(given: str | None) -> Path | None:
+    from flan.data.listing import default_data_dir
+
+    if given:
+        return Path(given).expanduser()
+    return default_data_dir() if default_data_dir().is_dir() else None

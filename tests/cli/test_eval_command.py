@@ -1,0 +1,136 @@
+"""`flan eval` on a tiny checkpoint and cached demo rows."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from flan.catalog.registry import get_dataset
+from flan.catalog.splits import Slice
+from flan.checkpoints import layout
+from flan.checkpoints.manager import CheckpointManager
+from flan.cli.main import main
+from flan.data.cache_keys import cache_folder, rows_identity
+from flan.data.example_rows import demo_examples
+from flan.data.row_cache import write_row_cache
+from flan.data.vocabulary import train_sentencepiece
+from flan.models.config import ModelConfig
+from flan.training.state import TrainState, init_params
+
+LENGTHS = ["--input_length", "64", "--target_length", "8"]
+
+
+@pytest.fixture(scope="module")
+def setup(tmp_path_factory):
+    """(model folder, cache folder) with rows of RTE and CB."""
+    root = tmp_path_factory.mktemp("eval")
+    texts = []
+    for name in ("rte", "cb"):
+        dataset = get_dataset(name)
+        examples = [e.fields for e in demo_examples(dataset, 60)]
+        texts += [text for fields in examples for text in fields.values.values()]
+        for split, start in (("dev", 0), ("test", 4)):
+            piece = Slice("validation", start, start + 4)
+            identity = rows_identity(dataset, dataset.sources[0], split, piece, "made up")
+            path = cache_folder(root / "cache", "rows", identity)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_row_cache(path, identity, enumerate(examples[start : start + 4]))
+    model = root / "model"
+    model.mkdir()
+    vocabulary = train_sentencepiece(texts, model / "vocabulary", 500, shrink=True)
+    config = ModelConfig(
+        vocab_size=0, num_layers=1, d_model=16, num_heads=2, d_head=8, d_ff=32
+    ).for_vocabulary(vocabulary.vocab_size)
+    layout.write_model_config(model, config)
+    manager = CheckpointManager(model)
+    params = init_params(config, jax.random.key(0))
+    metadata = {"vocabulary_fingerprint": vocabulary.fingerprint}
+    manager.save(TrainState(jnp.int32(3), params, {"count": jnp.int32(3)}), metadata)
+    manager.close()
+    return model, root / "cache"
+
+
+@pytest.fixture
+def no_data_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "none"))
+
+
+@pytest.fixture
+def flan_eval(setup, tmp_path, no_data_folder):
+    """Runs `flan eval MODEL ...` into `tmp_path / "out"`; gives exit code."""
+    model, cache = setup
+
+    def call(*flags, checkpoint=model):
+        places = ["--cache_dir", str(cache), "--out", str(tmp_path / "out")]
+        return main(["eval", str(checkpoint), *places, *LENGTHS, *flags])
+
+    return call
+
+
+def test_it_prints_a_table_and_writes_results(flan_eval, tmp_path, capsys):
+    assert flan_eval("--datasets", "rte,cb", "--templates", "t0,t1", "--name", "tiny") == 0
+    printed = capsys.readouterr().out
+    lines = {line.split()[0]: line for line in printed.splitlines() if line.strip()}
+    assert {"nli", "rte", "cb"} <= lines.keys()
+    assert "8 cells, in" in lines["tiny:"]
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    rte = summary["checkpoints"]["tiny"]["modes"]["instructions"]["datasets"]["rte"]
+    test = rte["splits"]["test"]
+    assert f"{test['mean']:.1f} ± {test['std']:.1f}" in lines["rte"]
+    assert rte["best_dev"]["template"] in lines["rte"]
+    assert len(list((tmp_path / "out").glob("tiny/instructions/*/*/*.jsonl"))) == 8
+
+    assert (
+        flan_eval("--datasets", "nli", "--skip_missing", "--templates", "t0", "--name", "tiny") == 0
+    )
+    assert "4 of them finished before" in capsys.readouterr().out
+
+
+def test_json_is_the_summary(flan_eval, tmp_path, capsys):
+    flags = (
+        "--datasets",
+        "rte",
+        "--mode",
+        "baseline",
+        "--splits",
+        "test",
+        "--limit",
+        "2",
+        "--json",
+    )
+    assert flan_eval(*flags) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["checkpoint"] == "model-3"
+    assert printed["modes"]["baseline"]["datasets"]["rte"]["splits"]["test"]["rows"] == 2
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--datasets", "rtee"), "Did you mean 'rte'"),
+        (("--datasets", "nly"), "Did you mean 'nli'"),
+        (("--datasets", ","), "no datasets"),
+        (("--datasets", "snli"), "snli: no rows"),
+        (("--datasets", "rte", "--templates", "t99"), "unknown template of rte"),
+        (("--datasets", "rte", "--splits", "train"), "unknown split 'train'"),
+        (("--datasets", "rte", "--mode", "basline"), "Did you mean 'baseline'"),
+        (("--datasets", "rte", "--score", "summ"), "Did you mean 'sum'"),
+        (("--datasets", "rte", "--limit", "0"), "limit of 0"),
+        (("--datasets", "rte", "--batch_rows", "0"), "positive"),
+        (("--datasets", "rte", "--data_dir", "/none/such"), "no data folder"),
+        (("--datasets", "rte", "--step", "4"), "no checkpoint of step 4"),
+        (("--datasets", "rte", "--name", "a/b"), "cannot name a file"),
+    ],
+)
+def test_mistakes_exit_with_one_line(flan_eval, tmp_path, capsys, flags, message):
+    assert flan_eval(*flags) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_checkpoint(flan_eval, tmp_path, capsys):
+    assert flan_eval("--datasets", "rte", checkpoint=tmp_path / "nowhere") == 2
+    assert "no checkpoint at" in capsys.readouterr().err
