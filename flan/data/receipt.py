@@ -62,15 +62,15 @@ class Receipt:
     """All datasets of a run.
 
     Attributes:
-      cap: rows of a dataset at most.
-      rate_limit: rate of a dataset at most.
+      cap: rows of a dataset at most; None where nothing is capped (raw text).
+      rate_limit: rate of a dataset at most, or None.
       steps: gradient steps that `expected` and `observed` cover.
       lines: one for each dataset, in mixture order.
       density: non-padding part of the rows read; None before anything was counted.
     """
 
-    cap: int
-    rate_limit: int
+    cap: int | None
+    rate_limit: int | None
     steps: int
     lines: tuple[ReceiptLine, ...]
     density: float | None = None
@@ -118,7 +118,9 @@ class Receipt:
         empty = [line.dataset for line in self.lines if not line.rate]
         if empty:
             text.append(f"without a usable row, so never drawn: {', '.join(empty)}")
-        note = f"cap {self.cap:,} rows, rate limit {self.rate_limit:,}, {self.steps:,} steps"
+        note = f"{self.steps:,} steps"
+        if self.cap is not None and self.rate_limit is not None:
+            note = f"cap {self.cap:,} rows, rate limit {self.rate_limit:,}, {note}"
         if self.density is not None:
             note += f", {self.density:.2%} of the tokens are not padding"
         return "\n".join([*text, note])
