@@ -423,7 +423,8 @@ def test_a_field_left_out():
 
 
 def test_an_empty_field_and_a_padded_one():
-    assert ("t0", "row-empty-field") in found(QA, CLEAN_QA, [qa_row(context=" ")])
+    empty = Fields({"context": " ", "question": "Where?"}, "In Paris", references=("In Paris",))
+    assert ("t0", "row-empty-field") in found(QA, CLEAN_QA, [empty])
     assert ("file", "row-padding") in found(QA, CLEAN_QA, [qa_row(context="Text.\n")])
 
 
