@@ -10,7 +10,7 @@ from flan.evaluation.prompts import (
     render_all,
 )
 from flan.templates import load_templates, render
-from flan.templates.template import Template, Text
+from flan.templates.template import Rendered, Template, Text
 
 LIKES = Template("t0", Text.parse("{text} Good?\n{options}"), Text.parse("{answer}"))
 
@@ -90,11 +90,10 @@ def test_baseline_never_scores_a_sequence_that_the_tokenizer_would_not_make():
     assert request.context == tuple(vocabulary.encode("I say"))
 
 
-def test_an_empty_option_is_scored_as_stopping():
+def test_an_option_without_tokens_is_scored_as_stopping():
     vocabulary = WordVocabulary()
-    template = Template("b", Text.parse("{text}"), Text.parse("{answer}"))
-    example = render_all(template, [choice(("", "more"), 0, text="I say")])
-    (request,) = rank_requests(example, vocabulary, "baseline")
+    example = Rendered("I say", "more", options=("", "more"), label=1)
+    (request,) = rank_requests([example], vocabulary, "baseline")
     assert request.options[0] == (vocabulary.eos_id,)
     assert request.option_bytes == (1, 4)
 
