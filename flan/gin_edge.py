@@ -75,6 +75,19 @@ def _statement(binding: str) -> str:
     return f"{name} = {value}"
 
 
+def build(configurable: Callable[..., Any]) -> Any:
+    """Calls a configurable with its gin settings; ValueError for a required one that is missing."""
+    try:
+        return configurable()
+    except (TypeError, RuntimeError, ValueError) as error:
+        # Gin appends where in which file a value was used: keep the sentence before it.
+        message = str(error).strip().splitlines()
+        text = next((line for line in message if line.strip()), type(error).__name__)
+        if "REQUIRED" in str(error):
+            text = f"{text} (set it with --gin.NAME=VALUE; MODEL_DIR is the usual one)"
+        raise ValueError(f"gin: {text.strip()}") from error
+
+
 def macros() -> set[str]:
     """Names of the macros that the parsed files set."""
     # Gin keeps a macro NAME as a binding of NAME/gin.macro and offers no listing.

@@ -1,7 +1,7 @@
 """The `flan` program: finds the subcommand, imports only that one, runs it.
 
 A command is a module of `flan.cli` with `add_arguments(parser)` and `run(args) -> int`
-(the exit code). What a user got wrong is raised as ValueError or FileNotFoundError deep
+(the exit code); `rewrite(argv)` may turn flags of another style into argparse's. What a user got wrong is raised as ValueError or FileNotFoundError deep
 inside and printed here as one line.
 """
 
@@ -57,8 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--debug", action="store_true", help="print the traceback of an error")
     command.add_arguments(parser)
-    args = parser.parse_args(rest)
     try:
+        args = parser.parse_args(getattr(command, "rewrite", list)(rest))
         return command.run(args) or 0
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (ValueError, OSError) as error:
-        if args.debug:
+        if "--debug" in rest:
             raise
         return _fail(str(error))
 

@@ -7,7 +7,7 @@ import hashlib
 import json
 import queue
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -232,7 +232,7 @@ def _receipt(
     return Receipt(cap, rate, steps, lines)
 
 
-def prefetch(data: Batches, start_step: int = 0, depth: int = 4) -> Iterator[Batch]:
+def prefetch(data: Batches, start_step: int = 0, depth: int = 4) -> Generator[Batch, None, None]:
     """Batches from `start_step` to the last, up to `depth` of them made ahead by a thread.
 
     An error of the thread is raised where its batch is asked for. Closing the iterator

@@ -16,6 +16,7 @@ from jax.sharding import Mesh
 
 from flan.checkpoints.manager import CheckpointManager
 from flan.data.batch import Batch
+from flan.data.loader import prefetch
 from flan.progress import progress_bar
 from flan.training.metrics import MetricsWriter
 from flan.training.state import TrainState
@@ -24,6 +25,10 @@ from flan.training.step import Step, put_batch
 
 class BatchSource(Protocol):
     """Where batches come from: a pure function of the step (from 0)."""
+
+    @property
+    def num_steps(self) -> int:
+        """Batches there are: the steps of the run."""
 
     def batch(self, step: int) -> Batch:
         """The rows of this process of the batch that gradient step `step` reads."""
@@ -47,7 +52,7 @@ class LoopConfig:
 
     Attributes:
       steps: gradient steps in all, those before a resume included.
-      log_every: steps between two lines of metrics.
+      log_every: steps between two lines of metrics; each save writes one too.
       save_every: steps between two checkpoints; the last step is always saved.
       keep: newest checkpoints that stay.
     """
@@ -94,15 +99,13 @@ def train_loop(
     """
     first = int(state.step)
     window = _Window(writer)
-    with _sigterm() as stop, progress_bar(config.steps, "train", "step", initial=first) as bar:
-        # The next batch is gathered while the device works: jax runs a step in the
-        # background, so it is enough to fetch right after starting one.
-        batch = put_batch(data.batch(first), mesh) if first < config.steps else None
-        for number in range(first, config.steps):
-            assert batch is not None
-            state, metrics = step(state, batch)
-            done = number + 1
-            batch = put_batch(data.batch(done), mesh) if done < config.steps else None
+    with (
+        _sigterm() as stop,
+        progress_bar(config.steps, "train", "step", initial=first) as bar,
+        _batches(data, first) as batches,
+    ):
+        for done, batch in enumerate(batches, first + 1):
+            state, metrics = step(state, put_batch(batch, mesh))
             window.add(done, metrics)
             if done % config.log_every == 0 or done == config.steps:
                 shown = window.flush()
@@ -175,6 +178,16 @@ class _Flag:
 
     def __bool__(self) -> bool:
         return self.raised
+
+
+@contextlib.contextmanager
+def _batches(data: BatchSource, first: int) -> Iterator[Iterator[Batch]]:
+    """Batches made ahead by a thread, which ends with the block."""
+    batches = prefetch(data, first)
+    try:
+        yield batches
+    finally:
+        batches.close()
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 import optax
 
 
@@ -80,7 +81,8 @@ def make_schedule(config: OptimizerConfig) -> optax.Schedule:
 
 
 def _rsqrt(peak: float, offset: int) -> optax.Schedule:
-    return lambda step: peak * (offset / (step + offset)) ** 0.5
+    # Joined schedules are evaluated before their turn too, at negative steps.
+    return lambda step: peak * (offset / (offset + jnp.maximum(step, 0))) ** 0.5
 
 
 def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:

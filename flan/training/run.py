@@ -37,7 +37,7 @@ class OpenData(BatchSource, Protocol):
     """Batches, and what is known of them."""
 
     @property
-    def max_targets_per_row(self) -> int | None:
+    def max_targets(self) -> int | None:
         """Most loss positions in any row, or None where a row may be all loss."""
 
     @property
@@ -159,7 +159,7 @@ def run(config: RunConfig, operative_config: Callable[[], str] | None = None) ->
             log.warning("%s has reached step %d already: nothing to do", model_dir, first)
             return state
         step = make_train_step(
-            model_config, tx, _seeded(config), mesh, config.mesh, data.max_targets_per_row
+            model_config, tx, _seeded(config), mesh, config.mesh, data.max_targets
         )
         writer = MetricsWriter(model_dir, start_step=first)
         try:

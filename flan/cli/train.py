@@ -1,0 +1,90 @@
+r"""Pretrains or instruction-tunes a model, as gin files say.
+
+  flan train --gin_file=configs/runs/finetune.gin --gin_file=configs/models/tiny.gin \
+      --gin.MODEL_DIR=/tmp/run --gin.TRAIN_STEPS=1000 --data_dir=~/tensorflow_datasets
+
+Later gin files and bindings win over earlier ones. Running the same command again goes on
+from the newest checkpoint. What is missing on the way (caches, a vocabulary) is made first.
+
+exit codes: 0 done, 2 a mistake in the settings, 3 the loss became NaN or infinite, 75
+stopped by SIGTERM after saving (run the same command again to go on).
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+
+EXIT_NON_FINITE = 3
+EXIT_PREEMPTED = 75  # sysexits' EX_TEMPFAIL: try again
+
+
+def rewrite(argv: list[str]) -> list[str]:
+    """Lets argparse understand `--gin.NAME=VALUE`."""
+    from flan.gin_edge import split_bindings
+
+    return split_bindings(argv)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of `flan train`."""
+    parser.add_argument(
+        "--gin_file",
+        action="append",
+        required=True,
+        metavar="FILE",
+        help="a gin file, by path or as shipped (configs/runs/finetune.gin); may be repeated",
+    )
+    parser.add_argument(
+        "--gin_bindings",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="one setting; --gin.NAME=VALUE is the same",
+    )
+    for flag, macro, text in (
+        ("--data_dir", "DATA_DIR", "folder with TFDS datasets"),
+        ("--cache_dir", "CACHE_DIR", "folder for caches"),
+        ("--vocabulary", "VOCABULARY", "folder with the vocabulary"),
+        ("--model_dir", "MODEL_DIR", "folder for checkpoints and logs"),
+    ):
+        parser.add_argument(flag, metavar="DIR", help=f"{text}; short for --gin.{macro}=DIR")
+    parser.add_argument(
+        "--print_config", action="store_true", help="print what the gin files set, and stop"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Trains; returns the exit code."""
+    import gin
+
+    from flan import gin_edge
+    from flan.training.configurables import CONFIGURABLES
+
+    bindings = list(args.gin_bindings)
+    for flag in ("data_dir", "cache_dir", "vocabulary", "model_dir"):
+        if (value := getattr(args, flag)) is not None:
+            bindings.append(f"{flag.upper()}={value!r}")
+    configurable = gin_edge.register(CONFIGURABLES)
+    gin_edge.parse(args.gin_file, bindings)
+    if args.print_config:
+        print(gin.config_str())
+        return 0
+
+    from flan.training.loop import NonFiniteLossError, Preempted
+    from flan.training.run import run as run_training
+
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    logging.getLogger("flan").setLevel(logging.INFO)
+    config = gin_edge.build(configurable["RunConfig"])
+    try:
+        state = run_training(config, gin_edge.operative_config)
+    except Preempted as stopped:
+        print(f"flan: {stopped}; run the same command to go on", file=sys.stderr)
+        return EXIT_PREEMPTED
+    except NonFiniteLossError as error:
+        print(f"flan: error: {error}", file=sys.stderr)
+        return EXIT_NON_FINITE
+    print(f"trained to step {int(state.step)}: {config.model_dir}")
+    return 0

@@ -1,0 +1,30 @@
+"""What gin files may configure, by the names they use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from flan.models.config import ModelConfig
+from flan.models.loss import LossConfig
+from flan.partitioning import MeshConfig
+from flan.training.data import InstructionData, TextData
+from flan.training.loop import LoopConfig
+from flan.training.optimizer import OptimizerConfig
+from flan.training.run import RunConfig
+from flan.training.step import StepConfig
+
+CONFIGURABLES: dict[str, Callable[..., Any]] = {
+    target.__name__: target
+    for target in (
+        InstructionData,
+        LoopConfig,
+        LossConfig,
+        MeshConfig,
+        ModelConfig,
+        OptimizerConfig,
+        RunConfig,
+        StepConfig,
+        TextData,
+    )
+}

@@ -1,0 +1,127 @@
+"""The loop: logs, resumes exactly, saves when told to stop, stops on a bad loss."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+
+import jax
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from flan.checkpoints import layout
+from flan.checkpoints.manager import CheckpointManager, quiet_orbax
+from flan.partitioning import MeshConfig, make_mesh
+from flan.testing.tiny import TINY_MODEL, EchoData
+from flan.training.loop import LoopConfig, NonFiniteLossError, Preempted, train_loop
+from flan.training.metrics import MetricsWriter, read_metrics
+from flan.training.optimizer import OptimizerConfig, make_optimizer
+from flan.training.state import abstract_state, create_state
+from flan.training.step import StepConfig, make_train_step
+
+MESH_CONFIG = MeshConfig(2)
+TX = make_optimizer(OptimizerConfig(learning_rate=1e-2))
+quiet_orbax()
+
+
+@pytest.fixture(scope="module")
+def mesh():
+    return make_mesh(MESH_CONFIG, jax.devices()[:2])
+
+
+@pytest.fixture(scope="module")
+def step(mesh):
+    # Dropout on: its random numbers must come back after a resume too.
+    model = dataclasses.replace(TINY_MODEL, dropout_rate=0.1)
+    return make_train_step(model, TX, StepConfig(seed=3), mesh, MESH_CONFIG, 12)
+
+
+def go(folder, mesh, step, steps=12, data=None, **settings):
+    """Runs, or goes on, to `steps`; returns the final parameters."""
+    config = LoopConfig(steps=steps, log_every=5, save_every=4, **settings)
+    manager = CheckpointManager(folder, keep=config.keep)
+    if manager.steps():
+        state, _ = manager.restore(abstract_state(TINY_MODEL, TX, mesh, MESH_CONFIG))
+    else:
+        state = create_state(TINY_MODEL, TX, 0, mesh, MESH_CONFIG)
+    writer = MetricsWriter(folder, int(state.step))
+    data = data or EchoData(num_steps=steps)
+    try:
+        return train_loop(state, step, data, config, mesh, manager, writer, {"n": 1}).params
+    finally:
+        writer.close()
+        manager.close()
+
+
+def equal(one, two) -> bool:
+    leaves = zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True)
+    return all(np.array_equal(a, b) for a, b in leaves)
+
+
+def test_a_resumed_run_ends_bit_identical_and_logs_each_step_once(tmp_path, mesh, step):
+    whole = go(tmp_path / "whole", mesh, step)
+    go(tmp_path / "parts", mesh, step, steps=7)
+    parts = go(tmp_path / "parts", mesh, step)
+    assert equal(whole, parts)
+    lines = read_metrics(tmp_path / "parts" / layout.METRICS_FILE)
+    assert [line["step"] for line in lines] == [4, 5, 7, 8, 10, 12]
+    assert lines[-1]["loss"] < lines[0]["loss"]
+
+
+def test_metrics_stand_in_tensorboard_too(tmp_path, mesh, step):
+    go(tmp_path, mesh, step)
+    events = EventAccumulator(str(tmp_path / layout.TENSORBOARD))
+    events.Reload()
+    assert [e.step for e in events.Scalars("train/loss")] == [4, 5, 8, 10, 12]
+    assert "train/tokens_per_second" in events.Tags()["scalars"]
+
+
+def test_the_newest_checkpoints_stay(tmp_path, mesh, step):
+    go(tmp_path, mesh, step, keep=2)
+    manager = CheckpointManager(tmp_path, read_only=True)
+    assert manager.steps() == [8, 12]
+    assert manager.metadata(8) == (8, {"n": 1})
+
+
+def test_sigterm_saves_and_a_later_run_goes_on(tmp_path, mesh, step):
+    class Interrupting(EchoData):
+        def batch(self, number):
+            if number == 5:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().batch(number)
+
+    with pytest.raises(Preempted, match="saved at step"):
+        go(tmp_path / "a", mesh, step, data=Interrupting(num_steps=12))
+    assert CheckpointManager(tmp_path / "a", read_only=True).steps()
+    assert equal(go(tmp_path / "a", mesh, step), go(tmp_path / "b", mesh, step))
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_names_the_step(tmp_path, mesh, step):
+    class Poisoned(EchoData):
+        def batch(self, number):
+            batch = super().batch(number)
+            if number == 6:
+                batch.loss_weights[:] = np.inf
+            return batch
+
+    with pytest.raises(NonFiniteLossError, match=r"step 7: .*data\.batch\(6\)"):
+        go(tmp_path, mesh, step, data=Poisoned(num_steps=12))
+    assert CheckpointManager(tmp_path, read_only=True).steps() == [4]
+
+
+def test_metrics_after_the_resumed_step_are_dropped_and_a_cut_line_is_survived(tmp_path):
+    writer = MetricsWriter(tmp_path)
+    for number in (10, 20, 30):
+        writer.write(number, {"loss": float(number)})
+    writer.close()
+    path = tmp_path / layout.METRICS_FILE
+    path.write_text(path.read_text() + '{"step": 40, "lo')
+    MetricsWriter(tmp_path, start_step=20).close()
+    assert [line["step"] for line in read_metrics(path)] == [10, 20]
+
+
+def test_impossible_periods_are_refused():
+    with pytest.raises(ValueError, match="save_every must be 1 or more, got 0"):
+        LoopConfig(steps=1, save_every=0)

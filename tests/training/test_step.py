@@ -1,0 +1,84 @@
+"""The gradient step: the same numbers on any mesh, in any number of microbatches."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from flan.models.loss import LossConfig
+from flan.partitioning import MeshConfig, make_mesh
+from flan.testing.tiny import TINY_MODEL, EchoData
+from flan.training.optimizer import OptimizerConfig, make_optimizer
+from flan.training.state import create_state
+from flan.training.step import StepConfig, make_train_step, put_batch
+
+# Losses of the run below, first, tenth and fortieth step, from one CPU device.
+GOLDEN = {1: 4.83204, 10: 3.85033, 40: 3.53910}
+
+
+def losses(
+    mesh_config: MeshConfig = MeshConfig(1),  # noqa: B008 - frozen
+    devices: int = 1,
+    steps: int = 6,
+    step_config: StepConfig = StepConfig(),  # noqa: B008
+    model=TINY_MODEL,
+) -> list[float]:
+    mesh = make_mesh(mesh_config, jax.devices()[:devices])
+    tx = make_optimizer(OptimizerConfig(learning_rate=1e-2))
+    state = create_state(model, tx, 0, mesh, mesh_config)
+    data = EchoData()
+    step = make_train_step(model, tx, step_config, mesh, mesh_config, data.max_targets)
+    found = []
+    for number in range(steps):
+        state, metrics = step(state, put_batch(data.batch(number), mesh))
+        found.append(float(metrics["loss"]))
+    assert int(state.step) == steps
+    return found
+
+
+@pytest.fixture(scope="module")
+def one_device() -> list[float]:
+    return losses(steps=40)
+
+
+def test_golden_losses(one_device):
+    found = {step: one_device[step - 1] for step in GOLDEN}
+    assert found == pytest.approx(GOLDEN, rel=1e-3)
+
+
+@pytest.mark.parametrize("mesh", [MeshConfig(8), MeshConfig(2, 2, 2), MeshConfig(1, 4, 2)], ids=str)
+def test_losses_do_not_depend_on_the_mesh(mesh, one_device):
+    np.testing.assert_allclose(losses(mesh, 8), one_device[:6], rtol=1e-5)
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_losses_do_not_depend_on_microbatches(parts, one_device):
+    found = losses(step_config=StepConfig(microbatches=parts))
+    np.testing.assert_allclose(found, one_device[:6], rtol=1e-5)
+
+
+def test_remat_changes_nothing(one_device):
+    model = dataclasses.replace(TINY_MODEL, remat="full")
+    np.testing.assert_allclose(losses(model=model), one_device[:6], rtol=1e-5)
+
+
+def test_bfloat16_stays_near_float32(one_device):
+    model = dataclasses.replace(TINY_MODEL, dtype="bfloat16")
+    np.testing.assert_allclose(losses(model=model), one_device[:6], rtol=3e-2)
+
+
+def test_metrics_count_tokens_and_ignore_loss_terms_that_are_not_cross_entropy(one_device):
+    mesh = make_mesh(MeshConfig(1), jax.devices()[:1])
+    tx = make_optimizer(OptimizerConfig())
+    batch = EchoData().batch(0)
+    step = make_train_step(
+        TINY_MODEL, tx, StepConfig(loss=LossConfig(z_loss=0.1)), mesh, MeshConfig(1)
+    )
+    state = create_state(TINY_MODEL, tx, 0, mesh, MeshConfig(1))
+    _, metrics = step(state, put_batch(batch, mesh))
+    assert float(metrics["targets"]) == batch.loss_weights.sum()
+    assert float(metrics["tokens"]) == (batch.segment_ids > 0).sum()
+    assert float(metrics["loss"]) == pytest.approx(one_device[0], rel=1e-5)
