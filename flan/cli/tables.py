@@ -13,6 +13,16 @@ from rich.text import Text
 _PIPE_WIDTH = 10_000
 
 
+def printable(text: str) -> str:
+    """The text with control characters made visible, since rows may hold any."""
+    return "".join(c if c in "\n\t" or c.isprintable() else _visible(c) for c in text)
+
+
+def _visible(char: str) -> str:
+    # Spaces other than " " are unprintable to Python and harmless to a terminal.
+    return char if char.isspace() and ord(char) > 0x9F else f"\\u{ord(char):04x}"
+
+
 def console() -> Console:
     """A rich console on stdout that does not wrap what goes into a pipe."""
     return Console(
@@ -31,5 +41,5 @@ def print_table(
     for column in columns:
         table.add_column(column, justify="right" if column in right else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     console().print(table)
