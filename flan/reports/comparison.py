@@ -1,0 +1,268 @@
+"""Lines up the summaries of several checkpoints, dataset by dataset."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from flan.catalog.clusters import CLUSTERS
+from flan.evaluation.results import load_cells, read_checkpoints
+from flan.evaluation.summary import FORMAT, SPLITS, SUMMARY_FILE, summarize
+from flan.suggest import unknown_name
+
+BASE = "base"  # a checkpoint of this name comes first
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """A checkpoint in a mode: `instructions`, or `baseline` (prompts for untuned models)."""
+
+    label: str
+    mode: str
+    step: int | None = None
+
+    @property
+    def title(self) -> str:
+        """Label, and the mode where it is not the usual one."""
+        return self.label if self.mode == "instructions" else f"{self.label}, {self.mode} prompts"
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """A column's result on a dataset, or on a cluster.
+
+    Attributes:
+      mean: over templates; for a cluster, of its datasets' means. Scale of 0 to 100.
+      std: standard deviation over templates; for a cluster, of its mean when each dataset's
+        template is picked by itself. None for a single template.
+      best: test score of the template that was best on dev, or None.
+      best_template: its id; empty for a cluster.
+      templates: template id -> score; empty for a cluster.
+    """
+
+    mean: float
+    std: float | None = None
+    best: float | None = None
+    best_template: str = ""
+    templates: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """A dataset or cluster: one score, or None, for each column."""
+
+    name: str
+    scores: tuple[Score | None, ...]
+    metric: str = ""
+    rows: int = 0
+
+    @property
+    def gain(self) -> float | None:
+        """Last column's mean minus the first's; None where one is missing."""
+        first, last = self.scores[0], self.scores[-1]
+        if len(self.scores) < 2 or first is None or last is None:
+            return None
+        return last.mean - first.mean
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """A cluster: its own line over the datasets that all columns share, and theirs."""
+
+    cluster: Line
+    datasets: tuple[Line, ...]
+    held_out: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Checkpoints side by side on one split; the first column is what others are compared with."""
+
+    columns: tuple[Column, ...]
+    groups: tuple[Group, ...]
+    split: str
+
+
+def compare(
+    folders: Sequence[Path],
+    *,
+    checkpoints: Sequence[str] = (),
+    split: str = "test",
+    held_out: Iterable[str] = (),
+) -> Comparison:
+    """Compares all checkpoints of some results folders.
+
+    Args:
+      folders: as `flan eval` writes them; one with a `summary.json` alone will do.
+      checkpoints: labels to show, in this order. By default all: `base` first, then by step.
+      split: `test` or `dev`.
+      held_out: clusters to mark as unseen in training.
+
+    Raises:
+      FileNotFoundError: a folder without results.
+      ValueError: a damaged file, an unknown label, cluster or split, or nothing to show.
+    """
+    if split not in SPLITS:
+        raise ValueError(unknown_name("split", split, SPLITS))
+    found: dict[Column, Mapping[str, Any]] = {}
+    for folder in folders:
+        found |= _columns(folder, {column.label for column in found}, len(folders) > 1)
+    chosen = _chosen(found, checkpoints)
+    modes = [found[column] for column in chosen]
+    clusters: dict[str, dict[str, None]] = {}
+    for mode in modes:
+        for name, entry in mode.items():
+            if split in entry["splits"]:
+                clusters.setdefault(entry["cluster"], {})[name] = None
+    if not clusters:
+        raise ValueError(f"no {split} results in {', '.join(map(str, folders))}")
+    held_out = list(held_out)
+    for cluster in held_out:
+        if cluster not in clusters:
+            raise ValueError(unknown_name("cluster with results", cluster, clusters))
+    order = [c for c in CLUSTERS if c in clusters] + sorted(clusters.keys() - CLUSTERS.keys())
+    order.sort(key=lambda c: c not in held_out)
+    groups = []
+    for cluster in order:
+        lines = tuple(_line(name, modes, split) for name in clusters[cluster])
+        groups.append(Group(_cluster_line(cluster, lines), lines, cluster in held_out))
+    return Comparison(tuple(chosen), tuple(groups), split)
+
+
+def _chosen(found: Iterable[Column], labels: Sequence[str]) -> list[Column]:
+    columns = list(found)
+    known = list(dict.fromkeys(column.label for column in columns))
+    for label in labels:
+        if label not in known:
+            raise ValueError(unknown_name("checkpoint", label, known))
+    if labels:
+        return [column for label in labels for column in columns if column.label == label]
+    return sorted(columns, key=lambda c: (c.label != BASE, c.step is not None, c.step or 0))
+
+
+def _columns(folder: Path, taken: set[str], several: bool) -> dict[Column, Mapping[str, Any]]:
+    """Each checkpoint and mode of a folder -> its datasets. A label met before gets the folder's name."""
+    columns = {}
+    for label, entry in _summary(folder)["checkpoints"].items():
+        shown = label
+        if label in taken and several:
+            shown = f"{folder.resolve().name}/{label}"
+            count = 2
+            while shown in taken:
+                shown = f"{folder.resolve().name}/{label} ({count})"
+                count += 1
+        step = entry.get("step")
+        for mode, content in entry["modes"].items():
+            columns[Column(shown, mode, step)] = content["datasets"]
+    return columns
+
+
+def _summary(folder: Path) -> dict[str, Any]:
+    """The summary of a folder: made from its cells, or read where only `summary.json` is left."""
+    path = folder / SUMMARY_FILE
+    if folder.is_dir() and read_checkpoints(folder):
+        return summarize(load_cells(folder), read_checkpoints(folder))
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no results at {folder}: expected a folder that `flan eval --out` has written"
+        )
+    try:
+        value = json.loads(path.read_bytes())
+        _check(value)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: {error}") from error
+    return value
+
+
+def _check(value: Any) -> None:
+    """Checks all that a report reads of a summary; ValueError saying what is wrong."""
+    if not isinstance(value, dict) or value.get("format") != FORMAT:
+        raise ValueError(f"not a summary of format {FORMAT!r}")
+    for checkpoint in _objects(value, "checkpoints"):
+        step = checkpoint.get("step")
+        if step is not None and not isinstance(step, int):
+            raise ValueError(f"step must be a whole number, got {step!r}")
+        for mode in _objects(checkpoint, "modes"):
+            for dataset in _objects(mode, "datasets"):
+                _check_dataset(dataset)
+
+
+def _check_dataset(dataset: Mapping[str, Any]) -> None:
+    if not all(isinstance(dataset.get(key), str) for key in ("cluster", "main_metric")):
+        raise ValueError("a dataset lacks its cluster or main metric")
+    for split in _objects(dataset, "splits"):
+        if not isinstance(split.get("rows"), int):
+            raise ValueError(f"rows must be a whole number, got {split.get('rows')!r}")
+        templates = split.get("templates")
+        if not isinstance(templates, dict):
+            raise ValueError("a split lacks its templates")
+        numbers = [*templates.values(), split.get("mean"), split.get("std")]
+        _numbers(number for number in numbers if number is not None)
+    best = dataset.get("best_dev")
+    if best is not None:
+        if not isinstance(best, dict) or not isinstance(best.get("template"), str):
+            raise ValueError("best_dev must be an object that names its template")
+        _numbers([best.get("test")])
+
+
+def _objects(value: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    content = value.get(name)
+    if not isinstance(content, dict) or not all(isinstance(v, dict) for v in content.values()):
+        raise ValueError(f"{name} must be an object of objects")
+    return list(content.values())
+
+
+def _numbers(values: Iterable[Any]) -> None:
+    for value in values:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not math.isfinite(value):
+            raise ValueError(f"scores must be finite numbers, got {value!r}")
+
+
+def _line(name: str, modes: Sequence[Mapping[str, Any]], split: str) -> Line:
+    entries = [mode.get(name) for mode in modes]
+    first = next(e for e in entries if e)
+    rows = max(e["splits"][split]["rows"] for e in entries if e and split in e["splits"])
+    scores = tuple(_score(e, split) if e else None for e in entries)
+    return Line(name, scores, first["main_metric"], rows)
+
+
+def _score(entry: Mapping[str, Any], split: str) -> Score | None:
+    content = entry["splits"].get(split)
+    if not content or content["mean"] is None:
+        return None
+    best = entry["best_dev"] if split == "test" else None
+    return Score(
+        content["mean"],
+        content["std"],
+        best["test"] if best else None,
+        best["template"] if best else "",
+        content["templates"],
+    )
+
+
+def _cluster_line(cluster: str, lines: Sequence[Line]) -> Line:
+    """Means over the datasets that every column with any of the cluster has."""
+    present = [i for i in range(len(lines[0].scores)) if any(line.scores[i] for line in lines)]
+    shared = [line for line in lines if all(line.scores[i] for i in present)]
+    scores: list[Score | None] = []
+    for i in range(len(lines[0].scores)):
+        of = [score for line in shared if (score := line.scores[i])]
+        if not of:
+            scores.append(None)
+            continue
+        stds = [score.std for score in of]
+        bests = [score.best for score in of]
+        scores.append(
+            Score(
+                statistics.fmean(score.mean for score in of),
+                None if None in stds else math.hypot(*(s for s in stds if s)) / len(of),
+                None if None in bests else statistics.fmean(b for b in bests if b is not None),
+            )
+        )
+    return Line(cluster, tuple(scores), rows=sum(line.rows for line in shared))

@@ -1,0 +1,108 @@
+"""A comparison as rows of text and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from flan.reports.comparison import Comparison, Line, Score
+
+_CSV_HEADER = (
+    "cluster",
+    "dataset",
+    "held_out",
+    "metric",
+    "split",
+    "rows",
+    "checkpoint",
+    "mode",
+    "step",
+    "templates",
+    "mean",
+    "std",
+    "best_dev_template",
+    "best_dev_test",
+)
+
+
+def table_columns(comparison: Comparison) -> tuple[str, ...]:
+    """Headers for `table_rows`."""
+    columns = ["dataset", "metric"]
+    for column in comparison.columns:
+        columns += [column.title, "best dev"]
+    return (*columns, "gain") if len(comparison.columns) > 1 else tuple(columns)
+
+
+def table_rows(comparison: Comparison) -> list[tuple[str, ...]]:
+    """Text cells: each cluster, its datasets under it; mean and sd over templates, best-dev score."""
+    rows = []
+    for group in comparison.groups:
+        mark = " (held out)" if group.held_out else ""
+        rows.append(_row(comparison, group.cluster, f"{group.cluster.name}{mark}"))
+        rows += [_row(comparison, line, f"  {line.name}") for line in group.datasets]
+    return rows
+
+
+def mean_text(score: Score | None) -> str:
+    """`54.3 ± 2.1`, without the second part for a single template."""
+    if score is None:
+        return ""
+    return f"{score.mean:.1f}" if score.std is None else f"{score.mean:.1f} ± {score.std:.1f}"
+
+
+def best_text(score: Score | None) -> str:
+    """`56.0 (t3)`: the test score of the template that was best on dev."""
+    if score is None or score.best is None:
+        return ""
+    return (
+        f"{score.best:.1f} ({score.best_template})" if score.best_template else f"{score.best:.1f}"
+    )
+
+
+def gain_text(line: Line) -> str:
+    """The gain with its sign."""
+    return "" if line.gain is None else f"{line.gain:+.1f}"
+
+
+def to_csv(comparison: Comparison) -> str:
+    """A line for each dataset and checkpoint, numbers in full."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(_CSV_HEADER)
+    for group in comparison.groups:
+        for line in group.datasets:
+            for column, score in zip(comparison.columns, line.scores, strict=True):
+                if score is None:
+                    continue
+                row = (
+                    group.cluster.name,
+                    line.name,
+                    "yes" if group.held_out else "no",
+                    line.metric,
+                    comparison.split,
+                    line.rows,
+                    column.label,
+                    column.mode,
+                    column.step,
+                    len(score.templates),
+                    score.mean,
+                    score.std,
+                    score.best_template,
+                    score.best,
+                )
+                writer.writerow([_plain(cell) for cell in row])
+    return out.getvalue()
+
+
+def _row(comparison: Comparison, line: Line, name: str) -> tuple[str, ...]:
+    cells = [name, line.metric]
+    for score in line.scores:
+        cells += [mean_text(score), best_text(score)]
+    return (*cells, gain_text(line)) if len(comparison.columns) > 1 else tuple(cells)
+
+
+def _plain(cell: object) -> object:
+    """Text that a spreadsheet does not take for a formula."""
+    if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return f"'{cell}"
+    return cell
