@@ -30,10 +30,11 @@ def list_datasets(names: Iterable[str], data_dir: Path | None = None) -> list[di
     Raises:
       ValueError: an unknown name, a damaged `dataset_info.json`, or a damaged template file.
     """
-    return [_entry(dataset, data_dir) for dataset in get_datasets(names)]
+    return [describe_dataset(dataset, data_dir) for dataset in get_datasets(names)]
 
 
-def _entry(dataset: Dataset, data_dir: Path | None) -> dict[str, Any]:
+def describe_dataset(dataset: Dataset, data_dir: Path | None = None) -> dict[str, Any]:
+    """One dataset's entry; as `list_datasets` gives it."""
     try:
         templates = load_templates(dataset.name).templates
     except FileNotFoundError:  # a user's own dataset, still without templates
