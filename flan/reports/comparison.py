@@ -61,13 +61,10 @@ class Line:
     metric: str = ""
     rows: int = 0
 
-    @property
-    def gain(self) -> float | None:
-        """Last column's mean minus the first's; None where one is missing."""
-        first, last = self.scores[0], self.scores[-1]
-        if len(self.scores) < 2 or first is None or last is None:
-            return None
-        return last.mean - first.mean
+    def gain(self, column: int) -> float | None:
+        """A column's mean minus the first one's; None where either is missing."""
+        first, other = self.scores[0], self.scores[column]
+        return None if first is None or other is None else other.mean - first.mean
 
 
 @dataclasses.dataclass(frozen=True)

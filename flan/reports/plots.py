@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from flan.reports.comparison import Comparison
@@ -50,7 +49,8 @@ def cluster_bars(comparison: Comparison) -> str:
     groups, columns = comparison.groups, comparison.columns
     thickness = 0.8 / len(columns)
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(_WIDTH, 0.7 + len(groups) * (0.24 + 0.2 * len(columns))))
+        height = 0.8 + len(groups) * (0.24 + 0.2 * len(columns))
+        figure = Figure(figsize=(_WIDTH, height), layout="constrained")
         axes = figure.subplots()
         for i, column in enumerate(columns):
             scores = [group.cluster.scores[i] for group in groups]
@@ -60,7 +60,7 @@ def cluster_bars(comparison: Comparison) -> str:
             deviations = [score.std or 0 for _, score in shown]
             axes.barh(places, means, thickness * 0.9, color=_series(i), label=column.title)
             axes.errorbar(
-                means, places, xerr=deviations, fmt="none", ecolor=_MUTED, elinewidth=1, capsize=2
+                means, places, xerr=deviations, fmt="none", ecolor=_TEXT, elinewidth=1, capsize=2
             )
             for place, mean, deviation in zip(places, means, deviations, strict=True):
                 axes.text(
@@ -71,8 +71,8 @@ def cluster_bars(comparison: Comparison) -> str:
             + ("\n(held out)" if group.held_out else "")
             for group in groups
         ]
-        axes.set_yticks(range(len(groups)), names)
-        axes.invert_yaxis()
+        axes.set_yticks(range(len(groups)), names, multialignment="right")
+        axes.set_ylim(len(groups) - 0.5, -0.5)  # the first on top
         lowest = min(
             (s.mean - (s.std or 0) for g in groups for s in g.cluster.scores if s), default=0
         )
@@ -83,14 +83,14 @@ def cluster_bars(comparison: Comparison) -> str:
         axes.set_axisbelow(True)
         axes.tick_params(length=0)
         axes.spines["bottom"].set_visible(False)
-        _legend(axes, len(columns))
+        _legend(figure, len(columns))
         return _svg(figure)
 
 
 def loss_curve(runs: Mapping[str, Sequence[tuple[int, float]]]) -> str:
     """Training loss by step: run name -> (step, loss) in order."""
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(_WIDTH, 2.6))
+        figure = Figure(figsize=(_WIDTH, 2.6), layout="constrained")
         axes = figure.subplots()
         for i, (name, points) in enumerate(runs.items()):
             steps, losses = [p[0] for p in points], [p[1] for p in points]
@@ -104,26 +104,19 @@ def loss_curve(runs: Mapping[str, Sequence[tuple[int, float]]]) -> str:
         axes.grid(linewidth=0.6)
         axes.set_axisbelow(True)
         if len(runs) > 1:
-            _legend(axes, len(runs))
+            _legend(figure, len(runs))
         return _svg(figure)
 
 
-def _legend(axes: Axes, count: int) -> None:
-    axes.legend(
-        loc="lower left",
-        bbox_to_anchor=(0, 1),
-        ncols=min(count, 2),
-        frameon=False,
-        handlelength=1,
-        borderpad=0.2,
+def _legend(figure: Figure, count: int) -> None:
+    figure.legend(
+        loc="outside upper left", ncols=min(count, 2), frameon=False, handlelength=1, borderpad=0.2
     )
 
 
 def _svg(figure: Figure) -> str:
     out = io.StringIO()
-    figure.savefig(
-        out, format="svg", transparent=True, bbox_inches="tight", metadata={"Date": None}
-    )
+    figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
     svg = out.getvalue()
     svg = svg[svg.index("<svg") :]  # no XML declaration inside a page
     for color, variable in _CSS.items():

@@ -28,9 +28,9 @@ _CSV_HEADER = (
 def table_columns(comparison: Comparison) -> tuple[str, ...]:
     """Headers for `table_rows`."""
     columns = ["dataset", "metric"]
-    for column in comparison.columns:
-        columns += [column.title, "best dev"]
-    return (*columns, "gain") if len(comparison.columns) > 1 else tuple(columns)
+    for place, column in enumerate(comparison.columns):
+        columns += [column.title, "best dev", "gain"] if place else [column.title, "best dev"]
+    return tuple(columns)
 
 
 def table_rows(comparison: Comparison) -> list[tuple[str, ...]]:
@@ -38,8 +38,8 @@ def table_rows(comparison: Comparison) -> list[tuple[str, ...]]:
     rows = []
     for group in comparison.groups:
         mark = " (held out)" if group.held_out else ""
-        rows.append(_row(comparison, group.cluster, f"{group.cluster.name}{mark}"))
-        rows += [_row(comparison, line, f"  {line.name}") for line in group.datasets]
+        rows.append(_row(group.cluster, f"{group.cluster.name}{mark}"))
+        rows += [_row(line, f"  {line.name}") for line in group.datasets]
     return rows
 
 
@@ -59,9 +59,9 @@ def best_text(score: Score | None) -> str:
     )
 
 
-def gain_text(line: Line) -> str:
-    """The gain with its sign."""
-    return "" if line.gain is None else f"{line.gain:+.1f}"
+def gain_text(gain: float | None) -> str:
+    """A gain with its sign."""
+    return "" if gain is None else f"{gain:+.1f}"
 
 
 def to_csv(comparison: Comparison) -> str:
@@ -94,11 +94,13 @@ def to_csv(comparison: Comparison) -> str:
     return out.getvalue()
 
 
-def _row(comparison: Comparison, line: Line, name: str) -> tuple[str, ...]:
+def _row(line: Line, name: str) -> tuple[str, ...]:
     cells = [name, line.metric]
-    for score in line.scores:
+    for place, score in enumerate(line.scores):
         cells += [mean_text(score), best_text(score)]
-    return (*cells, gain_text(line)) if len(comparison.columns) > 1 else tuple(cells)
+        if place:
+            cells.append(gain_text(line.gain(place)))
+    return tuple(cells)
 
 
 def _plain(cell: object) -> object:

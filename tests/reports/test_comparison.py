@@ -44,7 +44,7 @@ def test_a_clusters_score_is_the_mean_of_its_datasets(results):
     assert cluster.mean == pytest.approx(statistics.fmean(s.mean for s in scores))
     assert cluster.std == pytest.approx(math.sqrt(sum(s.std**2 for s in scores)) / 3)
     assert cluster.best == pytest.approx(statistics.fmean(s.best for s in scores))
-    assert nli.cluster.gain == pytest.approx(nli.cluster.scores[1].mean - cluster.mean)
+    assert nli.cluster.gain(1) == pytest.approx(nli.cluster.scores[1].mean - cluster.mean)
     assert nli.cluster.rows == 200 * (1 + 3 + 1)
 
 
@@ -57,7 +57,7 @@ def test_clusters_count_the_datasets_that_all_have(tmp_path, write_results):
     rte = lines_of(comparison)["rte"]
     assert [s.mean for s in group.cluster.scores] == [s.mean for s in rte.scores]
     assert lines_of(comparison)["cb"].scores[1] is None
-    assert lines_of(comparison)["cb"].gain is None
+    assert lines_of(comparison)["cb"].gain(1) is None
     assert group.cluster.rows == 200
 
 
