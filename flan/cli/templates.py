@@ -2,6 +2,7 @@
 
   flan templates check                     all datasets, on their demo rows
   flan templates check nli squad           clusters and datasets by name
+  flan templates check --data_dir DIR      on rows of a TFDS folder where it has them
   flan templates check --vocabulary DIR    and whether its tokens tell options apart
   flan templates rules                     what is checked
 
@@ -11,7 +12,9 @@ Exits with 1 if anything is found.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
+import functools
 import json
 import sys
 from pathlib import Path
@@ -20,7 +23,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from flan.catalog import Dataset, Fields
 
-DEMO_ROWS = 20
+DEMO_ROWS, DISK_ROWS = 20, 200
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=("check", "rules"), help="what to do")
     parser.add_argument("names", nargs="*", help="datasets and clusters; all by default")
     parser.add_argument("--vocabulary", metavar="DIR", help="check options as its tokens")
+    parser.add_argument("--data_dir", help="TFDS folder with rows to check on")
     parser.add_argument("--templates", metavar="DIR", help="check this folder, not the shipped one")
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
 
@@ -48,7 +52,11 @@ def run(args: argparse.Namespace) -> int:
 
         encode = load_vocabulary(args.vocabulary).encode
     root = Path(args.templates) if args.templates else None
-    checked, findings = check_named(args.names or ("all", "extra"), _demo_fields, encode, root)
+    folder = Path(args.data_dir).expanduser() if args.data_dir else None
+    if folder and not folder.is_dir():
+        raise FileNotFoundError(f"no data folder at {folder}")
+    rows_of = functools.partial(_fields, folder)
+    checked, findings = check_named(args.names or ("all", "extra"), rows_of, encode, root)
     if args.json:
         print(json.dumps([dataclasses.asdict(f) for f in findings], indent=2, ensure_ascii=False))
     elif findings:
@@ -63,11 +71,18 @@ def run(args: argparse.Namespace) -> int:
     return 1 if findings else 0
 
 
-def _demo_fields(dataset: Dataset) -> list[Fields]:
-    from flan.data.example_rows import demo_examples
+def _fields(folder: Path | None, dataset: Dataset) -> list[Fields]:
+    """Rows from the folder for the sources that it has, demo rows for the others."""
+    from flan.data.doctor import diagnose_source
+    from flan.data.example_rows import demo_examples, disk_examples
 
-    try:
-        examples = demo_examples(dataset, DEMO_ROWS)
-    except ValueError:  # a user's own dataset has none: the rules that need rows are left out
-        return []
-    return [e.fields for e in examples if e.fields is not None]
+    rows = []
+    for source in dataset.sources:
+        if folder and diagnose_source(folder, dataset, source).state == "ready":
+            split = "train" if source.train else "test"
+            rows += disk_examples(folder, dataset, source, split, DISK_ROWS)
+            continue
+        # A user's own dataset has no demo rows: the rules that need rows are left out.
+        with contextlib.suppress(ValueError):
+            rows += demo_examples(dataset, DEMO_ROWS, source=source)
+    return [row.fields for row in rows if row.fields is not None]

@@ -54,3 +54,9 @@ def test_the_rules_are_listed(capsys):
     assert main(["templates", "rules"]) == 0
     out = capsys.readouterr().out
     assert all(rule in out for rule in RULES)
+
+
+@pytest.mark.real_data
+def test_on_real_rows(real_data, capsys):
+    assert main(["templates", "check", "nli", "--data_dir", str(real_data)]) == 0
+    assert main(["templates", "check", "nli", "--data_dir", str(real_data / "none")]) == 2
