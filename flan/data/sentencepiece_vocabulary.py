@@ -12,6 +12,7 @@ from typing import Any
 import sentencepiece
 
 from flan.data import atomic
+from flan.data.word_cache import SPACE_MARK, WordCache, encodes_by_words
 
 MODEL_FILE = "sentencepiece.model"
 DESCRIPTION_FILE = "vocabulary.json"
@@ -20,9 +21,6 @@ DEFAULT_SIZE = 32_000
 
 PAD_ID, EOS_ID, UNK_ID = 0, 1, 2
 
-# SentencePiece writes a space as this character, so that one in the text would come back
-# as a space. `SentencePieceVocabulary` spells it in bytes.
-_SPACE_MARK = "\u2581"
 # Line ends and tabs are pieces of their own: never merged, never lost. SentencePiece skips
 # training sentences with a tab, so the text is cut there.
 _WHOLE_PIECES = ("\n", "\t")
@@ -55,22 +53,21 @@ class SentencePieceVocabulary:
         self.eos_id: int = self._processor.eos_id()
         self.unk_id: int = self._processor.unk_id()
         self.bos_id: int = max(self._processor.bos_id(), PAD_ID)
-        self._mark_ids = self._byte_ids(_SPACE_MARK)
+        self._mark_ids = self._byte_ids(SPACE_MARK)
+        self._words = WordCache(self._processor) if encodes_by_words(model) else None
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text, no EOS."""
-        if _SPACE_MARK in text and self._mark_ids:
-            return self._encode_with_marks(text)
-        return self._processor.encode(text, out_type=int)
+        return self.encode_batch([text])[0]
 
     def encode_batch(self, texts: Sequence[str], /) -> list[list[int]]:
-        """Token ids of each text; the same as `encode` one by one, and faster."""
-        texts = list(texts)
-        encoded = self._processor.encode(texts, out_type=int, num_threads=1)
+        """Token ids of each text; faster than one by one."""
+        encode = self._words.encode_batch if self._words is not None else self._encode_whole
+        encoded = encode(texts)
         if self._mark_ids:
-            for index, text in enumerate(texts):
-                if _SPACE_MARK in text:
-                    encoded[index] = self._encode_with_marks(text)
+            for place, text in enumerate(texts):
+                if SPACE_MARK in text:
+                    encoded[place] = self._encode_with_marks(text)
         return encoded
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -88,6 +85,9 @@ class SentencePieceVocabulary:
         pieces = [self._processor.piece_to_id(f"<0x{b:02X}>") for b in character.encode()]
         return pieces if all(self._processor.is_byte(p) for p in pieces) else []
 
+    def _encode_whole(self, texts: Sequence[str]) -> list[list[int]]:
+        return self._processor.encode(list(texts), out_type=int, num_threads=1)
+
     def _encode_with_marks(self, text: str) -> list[int]:
         """Encodes with a private character in the mark's place, then swaps in the mark's bytes."""
         stand_in = next(
@@ -97,7 +97,7 @@ class SentencePieceVocabulary:
         )
         stand_in_ids = self._byte_ids(stand_in)
         width = len(stand_in_ids)
-        encoded = self._processor.encode(text.replace(_SPACE_MARK, stand_in), out_type=int)
+        encoded = self._processor.encode(text.replace(SPACE_MARK, stand_in), out_type=int)
         ids: list[int] = []
         place = 0
         while place < len(encoded):
@@ -156,7 +156,6 @@ def train_sentencepiece(
             remove_extra_whitespaces=False,
             add_dummy_prefix=True,
             split_digits=True,
-            allow_whitespace_only_pieces=True,
             user_defined_symbols=list(_WHOLE_PIECES),
             pad_id=PAD_ID,
             eos_id=EOS_ID,
@@ -213,7 +212,7 @@ class _Counted:
 def _sentences(texts: Iterable[str]) -> Iterator[str]:
     """Lines of the texts, cut to what SentencePiece takes, mark characters as spaces."""
     for text in texts:
-        for line in _CUT.split(text.replace(_SPACE_MARK, " ")):
+        for line in _CUT.split(text.replace(SPACE_MARK, " ")):
             for start in range(0, len(line), _LONGEST_SENTENCE):
                 if sentence := line[start : start + _LONGEST_SENTENCE]:
                     yield sentence

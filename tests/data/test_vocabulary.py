@@ -1,15 +1,23 @@
 """Vocabularies: exact round trips, refusals, and the gate."""
 
+import io
 import json
 
 import pytest
+import sentencepiece
 import tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
+from flan.data import word_cache
 from flan.data.hugging_face_vocabulary import HuggingFaceVocabulary, save_hugging_face
-from flan.data.vocabulary import check_round_trip, load_vocabulary, train_sentencepiece
+from flan.data.vocabulary import (
+    SentencePieceVocabulary,
+    check_round_trip,
+    load_vocabulary,
+    train_sentencepiece,
+)
 
 SENTENCES = [
     f"The {animal} is in the {place} with {count} things.\n\nOPTIONS:\n- yes\n- no"
@@ -75,6 +83,57 @@ def test_any_text_comes_back(vocabulary, byte_level, text):
 def test_a_batch_is_each_text_alone(vocabulary, byte_level, texts):
     for each in (vocabulary, byte_level):
         assert each.encode_batch(texts) == [each.encode(t) for t in texts]
+
+
+@settings(max_examples=400, deadline=None)
+@given(texts=st.lists(TEXTS | st.text("ab \n\t. -"), max_size=4))
+def test_word_by_word_is_what_sentencepiece_does(folder, vocabulary, texts):
+    processor = sentencepiece.SentencePieceProcessor(str(folder / "sentencepiece.model"))
+    texts = [text.replace("▁", " ") for text in texts]
+    assert vocabulary.encode_batch(texts) == processor.encode(texts, out_type=int)
+
+
+def test_words_are_forgotten_before_they_fill_the_memory(vocabulary, monkeypatch):
+    monkeypatch.setattr(word_cache, "_MOST_WORDS", 5)
+    fresh = SentencePieceVocabulary(vocabulary.model)
+    texts = [" ".join(f"word{i * 7 + j}" for j in range(7)) for i in range(4)]
+    assert [fresh.encode(t) for t in texts] == [vocabulary.encode(t) for t in texts]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model_type": "unigram"},
+        {"add_dummy_prefix": False},
+        {"remove_extra_whitespaces": True},
+        {"split_by_whitespace": False},
+        {"user_defined_symbols": []},
+        {"user_defined_symbols": ["\n", "the dog"]},
+        {"normalization_rule_name": "nmt_nfkc"},
+    ],
+)
+def test_foreign_models_are_encoded_as_they_would_themselves(change):
+    options = {
+        "model_type": "bpe",
+        "normalization_rule_name": "identity",
+        "remove_extra_whitespaces": False,
+        "user_defined_symbols": ["\n"],
+        "byte_fallback": True,
+        "vocab_size": 330,
+        **change,
+    }
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["the dog is in the dog house with the dog - yes or no"] * 50),
+        model_writer=model,
+        hard_vocab_limit=False,
+        minloglevel=2,
+        **options,
+    )
+    theirs = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+    texts = ["the dog is", "in the  dog\nhouse ", " \n the dog", "", "xyz the dogs"]
+    ours = SentencePieceVocabulary(model.getvalue())
+    assert ours.encode_batch(texts) == theirs.encode(texts, out_type=int)
 
 
 def test_ids_of_our_own(vocabulary):
