@@ -310,6 +310,21 @@ def test_options_that_affirm_the_denying_label():
     assert ("t0", "options-side") not in found(two, asked_reversed)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [("true", "maybe", "false"), ("false", "true", "neither"), ("maybe", "true", "false")],
+)
+@pytest.mark.parametrize("where", ["t0", "baseline"])
+def test_labels_of_a_three_way_task_in_the_wrong_order(where, options):
+    """As CB's baseline had them: its labels are entailment, contradiction, neutral."""
+    if where == "baseline":
+        baseline = dataclasses.replace(CLEAN_NLI.baseline, options=options)
+        planted = dataclasses.replace(CLEAN_NLI, baseline=baseline)
+    else:
+        planted = with_template(CLEAN_NLI, "t0", options=options)
+    assert (where, "options-side") in found(NLI, planted)
+
+
 def test_options_of_a_vocabulary():
     def initials(text: str) -> list[int]:
         return [ord(word[0]) for word in text.split()]

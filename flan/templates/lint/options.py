@@ -17,6 +17,11 @@ _HOLE = "{options}"
 _YES = {"yes", "true", "correct", "right", "positive", "good", "entailment", "acceptable"}
 _NO = {"no", "false", "incorrect", "wrong", "negative", "bad", "contradiction", "unacceptable"}
 _NO |= {"not", "cannot", "never"}
+_UNDECIDED = re.compile(
+    r"\b(?:can['’]t (?:tell|say)|cannot (?:tell|say|be sure)|maybe|perhaps|neither|neutral|unclear|"
+    r"uncertain|undecid\w+|unresolved|unproven|not (?:settled|enough|necessarily)|may or may not)\b",
+    re.I,
+)
 
 
 def worded(subject: Subject) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -107,18 +112,20 @@ def options_order(subject: Subject) -> Found:
 
 @rule("options-side")
 def options_side(subject: Subject) -> Found:
-    """Affirming options answer for affirmed labels."""
+    """Affirming, denying and undecided options answer for labels of their own kind."""
     default = [_side(option) for option in subject.dataset.options]
-    if set(default) != {"yes", "no"}:
+    if not {"yes", "no"} <= set(default) or "" in default:
         return
+    swapped = [{"yes": "no", "no": "yes"}.get(side, side) for side in default]
     for where, options in worded(subject):
         sides = [_side(option) for option in options]
-        swapped = [{"yes": "no", "no": "yes"}[side] for side in default]
-        if sides == swapped and not _asks_reversed(subject, where):
+        if sides == default or sorted(sides) != sorted(default):
+            continue
+        if sides != swapped or not _asks_reversed(subject, where):
             yield (
                 where,
-                f"options {list(options)} affirm where the dataset's "
-                f"{list(subject.dataset.options)} deny: put them in label order",
+                f"options {list(options)} are {sides} where the dataset's "
+                f"{list(subject.dataset.options)} are {default}: put them in label order",
             )
 
 
@@ -127,8 +134,8 @@ def _asks_reversed(subject: Subject, where: str) -> bool:
     text = next((t.source for at, t in subject.inputs() if at == where), "")
     return bool(
         re.search(
-            r"\b(differ\w*|disagree\w*|contradict\w*|un\w+|in(correct|valid)\w*|"
-            r"wrong|error|mistake|negative|false|fail\w*|not|n't)\b",
+            r"\b(?:differ\w*|disagree\w*|contradict\w*|incorrect|invalid|wrong|errors?|mistakes?|"
+            r"chang\w+|unlike|fails?)\b",
             text,
             re.I,
         )
@@ -136,6 +143,9 @@ def _asks_reversed(subject: Subject, where: str) -> bool:
 
 
 def _side(option: str) -> str:
+    """`yes`, `no` or `undecided`; empty where the words do not tell."""
+    if _UNDECIDED.search(option):
+        return "undecided"
     words = re.findall(r"[a-z']+", option.casefold())
     if any(w in _NO or w.endswith("n't") for w in words):
         return "no"
