@@ -58,20 +58,39 @@ PURE = """
 import sys, importlib
 for module in {modules}:
     importlib.import_module(module)
-heavy = sorted({{'tensorflow', 'tensorflow_datasets', 'jax', 'seqio', 'numpy'}} & set(sys.modules))
+heavy = sorted({heavy} & set(sys.modules))
 assert not heavy, heavy
 """
 
 
+FRAMEWORKS = {
+    "tensorflow",
+    "tensorflow_datasets",
+    "tensorflow_text",
+    "seqio",
+    "jax",
+    "flax",
+    "torch",
+}
+
+
 @pytest.mark.parametrize(
-    "modules",
+    ("modules", "heavy"),
     [
-        [f"flan.catalog.{c}" for c in (*CLUSTERS, "extra")],
-        ["flan.templates", "flan.templates.lint", "flan.templates.renderings"],
-        [f"flan.data.demo_rows.{c}" for c in (*CLUSTERS, "extra")],
-        ["flan.data.doctor", "flan.data.listing", "flan.data.example_rows"],
+        ([f"flan.catalog.{c}" for c in (*CLUSTERS, "extra")], FRAMEWORKS | {"numpy"}),
+        (
+            ["flan.templates", "flan.templates.lint", "flan.templates.renderings"],
+            FRAMEWORKS | {"numpy"},
+        ),
+        ([f"flan.data.demo_rows.{c}" for c in (*CLUSTERS, "extra")], FRAMEWORKS | {"numpy"}),
+        (
+            ["flan.data.doctor", "flan.data.listing", "flan.data.example_rows"],
+            FRAMEWORKS | {"numpy"},
+        ),
+        (["flan.browse", "flan.data.preview", "flan.data.rows"], FRAMEWORKS),
     ],
-    ids=["catalog", "templates", "demo_rows", "doctor"],
+    ids=["catalog", "templates", "demo_rows", "doctor", "browse"],
 )
-def test_imports_nothing_heavy(modules):
-    subprocess.run([sys.executable, "-c", PURE.format(modules=modules)], check=True, timeout=60)
+def test_imports_nothing_heavy(modules, heavy):
+    script = PURE.format(modules=modules, heavy=heavy)
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
