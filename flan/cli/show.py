@@ -173,7 +173,7 @@ def _print_rendered(out: Console, name: str, inputs: str, target: str) -> None:
     out.print()
     out.print(Text(f"[{name}]", style=HEAD))
     out.print(Text(printable(inputs)))
-    out.print(Text("=> ", style=HEAD) + Text(printable(target), style=LEARNT))
+    out.print(Text.assemble(("=> ", HEAD), (printable(target), LEARNT)))
 
 
 def _print_tokens(out: Console, view: TokenView) -> None:
@@ -186,7 +186,7 @@ def _print_tokens(out: Console, view: TokenView) -> None:
         ("loss 0", 0, inputs, READ, view.cut_inputs),
         ("loss 1", inputs, len(view.ids), LEARNT, view.cut_targets),
     ):
-        line = Text(f"{name}, {stop - start} tokens", style=HEAD)
+        line = Text.assemble((f"{name}, {stop - start} tokens", HEAD))
         line.append(f" ({cut} more were cut off): " if cut else ": ")
         for token, piece in zip(view.ids[start : stop - 1], view.pieces[start:stop], strict=False):
             shown = printable(piece).replace("\n", "\\n") or f"<{token}>"
