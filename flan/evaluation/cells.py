@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from flan.catalog.dataset import Dataset, Fields
@@ -40,29 +41,35 @@ class CellSettings:
       score: which score of the options decides. The paper takes the highest
         log-probability, which is `sum`.
       lengths: tokens read and written at most.
-      batch_rows: rows of the longest rows in a batch; changes speed and memory only.
+      batch_rows: rows of full length in a batch; changes speed and memory only. None takes
+        2 on a CPU and 16 elsewhere.
     """
 
     mode: Mode = "instructions"
     score: ScoreName = "sum"
     lengths: Lengths = Lengths()  # noqa: RUF009 - frozen
-    batch_rows: int = 8
+    batch_rows: int | None = None
 
     def __post_init__(self) -> None:
         if self.score not in SCORES:
             raise ValueError(unknown_name("score", self.score, SCORES))
-        if self.batch_rows < 1:
+        if self.batch_rows is not None and self.batch_rows < 1:
             raise ValueError(f"batch_rows must be positive, got {self.batch_rows}")
 
     @property
     def shapes(self) -> BatchShapes:
         """Shapes for rank classification."""
-        return BatchShapes(self.lengths.inputs + self.lengths.targets, self.batch_rows)
+        return BatchShapes(self.lengths.inputs + self.lengths.targets, self._rows)
 
     @property
     def generation_shapes(self) -> GenerationShapes:
         """Shapes for generation."""
-        return GenerationShapes(self.lengths.inputs, self.batch_rows)
+        return GenerationShapes(self.lengths.inputs, 4 * self._rows)
+
+    @property
+    def _rows(self) -> int:
+        # A CPU gains nothing from larger batches, which only end in more padding.
+        return self.batch_rows or (2 if jax.default_backend() == "cpu" else 16)
 
 
 def cell_details(

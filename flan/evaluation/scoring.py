@@ -79,12 +79,13 @@ class BatchShapes:
       batch_rows: rows of that length in a batch. Shorter rows come in larger numbers, so
         that a batch always reads about `batch_rows * row_length` tokens or, where options
         are long, computes logits at an eighth of that many places.
-      shortest: length of the shortest rows; lengths double up to `row_length`.
+      shortest: length of the shortest rows; between it and `row_length` lie its doubles and
+        one and a half times each of them.
     """
 
     row_length: int = 1280
     batch_rows: int = 8
-    shortest: int = 128
+    shortest: int = 64
 
     def __post_init__(self) -> None:
         if min(self.row_length, self.batch_rows, self.shortest) < 1:
@@ -93,26 +94,30 @@ class BatchShapes:
     @property
     def lengths(self) -> tuple[int, ...]:
         """Row lengths, ascending."""
-        found, length = [], self.shortest
+        found, length = set(), self.shortest
         while length < self.row_length:
-            found.append(length)
+            found |= {length, min(length * 3 // 2, self.row_length)}
             length *= 2
-        return (*found, self.row_length)
+        return tuple(sorted({*found, self.row_length}))
 
-    def of(self, length: int, targets: int) -> tuple[int, int, int]:
-        """(B, L, T) of the rows for a sequence with so many tokens, `targets` of them scored."""
+    def of(self, length: int, targets: int) -> tuple[int, int]:
+        """(L, share) of the rows for a sequence of so many tokens, `targets` of them scored.
+
+        Such rows have room for `L // share` scored tokens.
+        """
         for row in self.lengths:
             if length <= row:
-                break
-        else:
-            raise ValueError(
-                f"a sequence of {length} tokens does not fit into rows of {self.row_length}; "
-                "raise row_length or cut the inputs shorter"
-            )
-        share = next(s for s in _TARGET_SHARES if targets <= max(row // s, 1))
-        places = max(row // share, 1)
+                share = next(s for s in _TARGET_SHARES if targets <= max(row // s, 1))
+                return row, share
+        raise ValueError(
+            f"a sequence of {length} tokens does not fit into rows of {self.row_length}; "
+            "raise row_length or cut the inputs shorter"
+        )
+
+    def batch_of(self, row: int, share: int) -> tuple[int, int, int]:
+        """(B, L, T) of a batch of such rows."""
         tokens = self.batch_rows * self.row_length
-        return max(tokens * share // (_TARGET_SHARES[0] * row), 1), row, places
+        return max(tokens * share // (_TARGET_SHARES[0] * row), 1), row, max(row // share, 1)
 
 
 def score_requests(
@@ -229,12 +234,21 @@ def _sequences(number: int, request: RankRequest, start_id: int | None) -> Itera
 def _batches(
     sequences: Sequence[_Sequence], shapes: BatchShapes
 ) -> Iterator[tuple[list[_Row], tuple[np.ndarray, ...]]]:
-    by_shape: dict[tuple[int, int, int], list[_Sequence]] = {}
+    by_shape: dict[tuple[int, int], list[_Sequence]] = {}
     for sequence in sequences:
-        shape = shapes.of(len(sequence.read), sequence.targets)
-        by_shape.setdefault(shape, []).append(sequence)
-    for shape in sorted(by_shape, key=lambda s: (s[1], s[2])):
-        rows = _pack(by_shape[shape], shape[1], shape[2])
+        row, share = shapes.of(len(sequence.read), sequence.targets)
+        by_shape.setdefault((share, row), []).append(sequence)
+    left: list[_Sequence] = []
+    in_order = sorted(by_shape)
+    for (share, row), following in zip(in_order, [*in_order[1:], (0, 0)], strict=True):
+        shape = shapes.batch_of(row, share)
+        rows = _pack([*left, *by_shape[share, row]], row, shape[2])
+        left = []
+        rest = len(rows) % shape[0]
+        if 2 * rest < shape[0] and following[0] == share:
+            # Too few rows for another batch: their sequences go into longer rows.
+            left = [s for r in rows[len(rows) - rest :] for s in r.sequences]
+            rows = rows[: len(rows) - rest]
         for first in range(0, len(rows), shape[0]):
             batch = rows[first : first + shape[0]]
             yield batch, _arrays(batch, shape)
