@@ -90,9 +90,9 @@ def run(args: argparse.Namespace) -> int:
             name = f"{name}{' ' if name else ''}{rendering.name}".removesuffix(" instructions")
             _print_rendered(out, name, rendered.input, rendered.target)
             if vocabulary:
-                from flan.data.preview import tokenize
+                from flan.data.preview import view_tokens
 
-                _print_tokens(out, tokenize(rendered, vocabulary))
+                _print_tokens(out, view_tokens(rendered, vocabulary))
     return 0
 
 

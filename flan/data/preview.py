@@ -5,11 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+from flan.data.tokenization import INPUT_LENGTH, TARGET_LENGTH, tokenize
 from flan.data.vocabulary import Vocabulary
 from flan.templates.template import Rendered
-
-# Tokens of an example's input and target at most, EOS included.
-INPUT_LENGTH, TARGET_LENGTH = 1024, 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,23 +33,30 @@ class TokenView:
         return [0] * self.input_length + [1] * (len(self.ids) - self.input_length)
 
 
-def tokenize(
+def view_tokens(
     rendered: Rendered,
     vocabulary: Vocabulary,
     input_length: int = INPUT_LENGTH,
     target_length: int = TARGET_LENGTH,
 ) -> TokenView:
-    """An example's tokens, cut as training cuts them (heads are kept)."""
-    inputs = vocabulary.encode(rendered.input)
-    targets = vocabulary.encode(rendered.target)
-    kept_inputs, kept_targets = inputs[: input_length - 1], targets[: target_length - 1]
-    eos = [vocabulary.eos_id]
+    """An example's tokens, by the function that tokenizes for training.
+
+    Raises ValueError for a length below 2.
+    """
+    tokenized = tokenize(vocabulary, [rendered], input_length, target_length)
+    ids: list[int] = tokenized.tokens.tolist()
+    inputs = int(tokenized.input_lengths[0])
     return TokenView(
-        ids=kept_inputs + eos + kept_targets + eos,
-        pieces=[*pieces(vocabulary, kept_inputs), "", *pieces(vocabulary, kept_targets), ""],
-        input_length=len(kept_inputs) + 1,
-        cut_inputs=len(inputs) - len(kept_inputs),
-        cut_targets=len(targets) - len(kept_targets),
+        ids=ids,
+        pieces=[
+            *pieces(vocabulary, ids[: inputs - 1]),
+            "",
+            *pieces(vocabulary, ids[inputs:-1]),
+            "",
+        ],
+        input_length=inputs,
+        cut_inputs=len(vocabulary.encode(rendered.input)) + 1 - inputs,
+        cut_targets=len(vocabulary.encode(rendered.target)) + 1 - (len(ids) - inputs),
     )
 
 

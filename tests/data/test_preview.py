@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flan.data.preview import pieces, tokenize
+from flan.data.preview import pieces, view_tokens
 from flan.templates import Rendered
 
 
@@ -17,6 +17,9 @@ class Utf8:
     def encode(self, text):
         return [byte + 3 for byte in text.encode()]
 
+    def encode_batch(self, texts):
+        return [self.encode(text) for text in texts]
+
     def decode(self, ids):
         return bytes(i - 3 for i in ids).decode(errors="replace")
 
@@ -26,7 +29,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\uf
 
 @given(texts, texts)
 def test_tokens_and_loss(inputs, target):
-    view = tokenize(Rendered(inputs, target), Utf8())
+    view = view_tokens(Rendered(inputs, target), Utf8())
     encode = Utf8().encode
     assert view.ids == [*encode(inputs), 1, *encode(target), 1]
     assert view.loss_weights == [0] * (len(encode(inputs)) + 1) + [1] * (len(encode(target)) + 1)
@@ -36,7 +39,7 @@ def test_tokens_and_loss(inputs, target):
 
 
 def test_heads_are_kept_and_eos_stays():
-    view = tokenize(Rendered("abcdef", "uvwxyz"), Utf8(), input_length=4, target_length=3)
+    view = view_tokens(Rendered("abcdef", "uvwxyz"), Utf8(), input_length=4, target_length=3)
     assert Utf8().decode(view.ids[:3]) == "abc"
     assert view.ids[3] == view.ids[-1] == 1
     assert (view.input_length, len(view.ids)) == (4, 7)
