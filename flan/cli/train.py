@@ -75,8 +75,10 @@ def run(args: argparse.Namespace) -> int:
     from flan.training.loop import NonFiniteLossError, Preempted
     from flan.training.run import run as run_training
 
-    logging.basicConfig(format="%(message)s", stream=sys.stderr)
-    logging.getLogger("flan").setLevel(logging.INFO)
+    log = logging.getLogger("flan")
+    log.addHandler(logging.StreamHandler(sys.stderr))
+    log.setLevel(logging.INFO)
+    log.propagate = False
     config = gin_edge.build(configurable["RunConfig"])
     try:
         state = run_training(config, gin_edge.operative_config)

@@ -1,8 +1,9 @@
 """Renderings by name: the template as it is, and the ablations of the paper's section 4.
 
 `instructions` (the default), `no_template` (the plain content), `dataset_name` (the same
-after "[RTE] "), `no_options` (the template without its OPTIONS block), `5shot` (five solved
-examples first). Parts combine with "_": `no_options_5shot`, `dataset_name_2shot`.
+after "[RTE] "), `text` (the plain content without the answer: raw text for pretraining),
+`no_options` (the template without its OPTIONS block), `5shot` (five solved examples
+first). Parts combine with "_": `no_options_5shot`, `dataset_name_2shot`.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from flan.templates.exemplars import TOKEN_BUDGET, ExemplarPool
 from flan.templates.load import TemplateSet
 from flan.templates.template import Rendered, Template, Text, render
 
-Phrasing = Literal["instructions", "no_template", "dataset_name"]
-PHRASINGS: tuple[Phrasing, ...] = ("instructions", "no_template", "dataset_name")
+Phrasing = Literal["instructions", "no_template", "dataset_name", "text"]
+PHRASINGS: tuple[Phrasing, ...] = ("instructions", "no_template", "dataset_name", "text")
 MAX_SHOTS = 64
 
 # Between an exemplar's input and its target, and after the target. Blank lines, because
@@ -28,7 +29,7 @@ MAX_SHOTS = 64
 INPUT_TARGET = "\n\n"
 EXEMPLAR_END = "\n\n\n"
 
-_PART = re.compile(r"instructions|no_template|dataset_name|no_options|(\d+)shot")
+_PART = re.compile(r"instructions|no_template|dataset_name|text|no_options|(\d+)shot")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +37,8 @@ class Rendering:
     """How an example becomes text, whatever its dataset and template.
 
     Attributes:
-      phrasing: the template, the plain content, or the content after the dataset's name.
+      phrasing: the template, the plain content, the content after the dataset's name, or
+        the content with no target.
       options: whether the OPTIONS block stays in the input.
       shots: solved examples before the query, at most.
     """
@@ -181,7 +183,9 @@ def _template_for(
     dataset: Dataset, template_set: TemplateSet, template: Template | None, rendering: Rendering
 ) -> Template:
     """The template that carries out a rendering."""
-    if rendering.phrasing == "no_template":
+    if rendering.phrasing == "text":
+        template = Template("text", template_set.plain, Text.parse(""))
+    elif rendering.phrasing == "no_template":
         template = _plain_template(template_set.plain, "")
     elif rendering.phrasing == "dataset_name":
         template = _plain_template(template_set.plain, dataset.title)

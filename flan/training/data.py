@@ -1,0 +1,184 @@
+"""A run's data, from its settings: caches are made where they are missing, then opened."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from flan import folders
+from flan.catalog.dataset import TRAIN_CAP
+from flan.data.cache_plan import Request
+from flan.data.loader import HostRows, TrainData, open_train_data
+from flan.data.mixture import RATE_LIMIT
+from flan.data.names import TaskName, parse_task_name
+from flan.data.prepare import Prepared, ensure_prepared
+from flan.data.text import TextData as TextBatches
+from flan.data.vocabulary import DEFAULT_SIZE, load_vocabulary
+from flan.data.vocabulary_training import ensure_vocabulary
+
+log = logging.getLogger("flan")
+
+FEATURE_LENGTHS = {"inputs": 1024, "targets": 256}
+# The loader cuts documents into rows; this only bounds a broken one.
+_WHOLE_DOCUMENT = 1_000_000
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _TfdsData(abc.ABC):
+    """Settings that all kinds of data share.
+
+    Attributes:
+      feature_lengths: tokens of `inputs` and `targets` at most, EOS included. Their sum is
+        the length of a row.
+      data_dir: the TFDS folder; by default TFDS's own.
+      cache_dir: where caches go; by default $FLAN_CACHE_DIR or ~/.cache/flan.
+      on_missing: `error` refuses a mixture with a dataset that is not on disk, `skip`
+        leaves it out, loudly, and records that in the receipt.
+      vocab_size: of a vocabulary trained on the data, where no other is given.
+    """
+
+    feature_lengths: Mapping[str, int] = dataclasses.field(
+        default_factory=lambda: dict(FEATURE_LENGTHS)
+    )
+    data_dir: str | None = None
+    cache_dir: str | None = None
+    on_missing: Literal["error", "skip"] = "error"
+    vocab_size: int = DEFAULT_SIZE
+
+    def __post_init__(self) -> None:
+        if set(self.feature_lengths) != {"inputs", "targets"}:
+            raise ValueError(
+                "TASK_FEATURE_LENGTHS must give 'inputs' and 'targets', as in "
+                f"{FEATURE_LENGTHS}; got {dict(self.feature_lengths)}"
+            )
+        if self.on_missing not in ("error", "skip"):
+            raise ValueError(f"ON_MISSING must be 'error' or 'skip', got {self.on_missing!r}")
+
+    @property
+    def row_length(self) -> int:
+        """Tokens of a row: the two feature lengths together."""
+        return sum(self.feature_lengths.values())
+
+    @property
+    @abc.abstractmethod
+    def task(self) -> TaskName:
+        """What is asked for by name."""
+
+    def vocabulary(self, folder: str | None) -> Path:
+        """`folder` if given, else the vocabulary of the training rows, trained if need be."""
+        if folder is not None:
+            path = Path(folder).expanduser()
+            load_vocabulary(path)  # refuses a missing or damaged one
+            return path
+        return ensure_vocabulary(
+            self.task.datasets,
+            folders.cache_dir(self.cache_dir),
+            folders.data_dir(self.data_dir),
+            self.vocab_size,
+            skip_missing=self.on_missing == "skip",
+        )
+
+    def _prepare(self, vocabulary_dir: Path, rendering: str, **settings: int) -> Prepared:
+        prepared = ensure_prepared(
+            Request(
+                self.task.datasets,
+                folders.cache_dir(self.cache_dir),
+                folders.data_dir(self.data_dir),
+                splits=("train",),
+                vocabulary=vocabulary_dir,
+                rendering=rendering,
+                template=self.task.template,
+                skip_missing=self.on_missing == "skip",
+                **settings,
+            )
+        )
+        for (dataset, source), reason in prepared.missing.items():
+            log.warning("LEFT OUT: %s (%s): %s", dataset, source, reason)
+        return prepared
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InstructionData(_TfdsData):
+    """Instruction examples, mixed in proportion to their numbers, packed.
+
+    Attributes:
+      mixture: names of mixtures, tasks, datasets or clusters, joined by commas.
+      cap: rows of a dataset that may be drawn at most.
+      rate: rows that count for a dataset's share at most.
+      renderings: times that a row is phrased anew before a text repeats.
+    """
+
+    mixture: str
+    cap: int = TRAIN_CAP
+    rate: int = RATE_LIMIT
+    renderings: int = 10
+
+    @property
+    def task(self) -> TaskName:
+        """The mixture's name, understood."""
+        return parse_task_name(self.mixture)
+
+    def open(
+        self, vocabulary_dir: Path, batch_size: int, steps: int, seed: int, host: int, hosts: int
+    ) -> TrainData:
+        """Prepares what is missing and opens it; raises as `ensure_prepared` and the loader do."""
+        prepared = self._prepare(
+            vocabulary_dir,
+            self.task.rendering.name,
+            input_length=self.feature_lengths["inputs"],
+            target_length=self.feature_lengths["targets"],
+            epochs=self.renderings,
+            rate=self.rate,
+            cap=self.cap,
+            seed=seed,
+        )
+        caches = {name: opened for name, opened in prepared.open_tokens().items() if opened}
+        data = open_train_data(
+            list(caches),
+            caches,
+            batch_size=batch_size,
+            length=self.row_length,
+            steps=steps,
+            seed=seed,
+            cap=self.cap,
+            rate=self.rate,
+            host=host,
+            num_hosts=hosts,
+            plan_dir=folders.cache_dir(self.cache_dir) / "plans",
+            bos_id=load_vocabulary(vocabulary_dir).bos_id,
+        )
+        log.info("%s", data.receipt.table())
+        return data
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TextData(_TfdsData):
+    """Raw text for pretraining: the plain content of training rows, answers left out.
+
+    Attributes:
+      datasets: names of datasets, clusters or mixtures, joined by commas.
+    """
+
+    datasets: str
+
+    @property
+    def task(self) -> TaskName:
+        """The datasets' names, understood."""
+        return parse_task_name(self.datasets)
+
+    def open(
+        self, vocabulary_dir: Path, batch_size: int, steps: int, seed: int, host: int, hosts: int
+    ) -> TextBatches:
+        """Prepares what is missing and opens it; raises as `ensure_prepared` and the loader do."""
+        prepared = self._prepare(vocabulary_dir, "text", input_length=_WHOLE_DOCUMENT)
+        return TextBatches(
+            prepared.open_tokens(),
+            HostRows(batch_size, steps, host, hosts),
+            length=self.row_length,
+            seed=seed,
+            bos_id=load_vocabulary(vocabulary_dir).bos_id,
+        )
