@@ -186,6 +186,8 @@ def _print_tokens(out: Console, view: TokenView) -> None:
         ("loss 0", 0, inputs, READ, view.cut_inputs),
         ("loss 1", inputs, len(view.ids), LEARNT, view.cut_targets),
     ):
+        if start == stop:  # raw text has no target
+            continue
         line = Text.assemble((f"{name}, {stop - start} tokens", HEAD))
         line.append(f" ({cut} more were cut off): " if cut else ": ")
         for token, piece in zip(view.ids[start : stop - 1], view.pieces[start:stop], strict=False):

@@ -12,7 +12,7 @@ from flan.templates.template import Rendered
 
 @dataclasses.dataclass(frozen=True)
 class TokenView:
-    """The tokens inputs + EOS + targets + EOS.
+    """The tokens inputs + EOS + targets + EOS; inputs + EOS for an empty target.
 
     Attributes:
       ids: all of them.
@@ -46,17 +46,16 @@ def view_tokens(
     tokenized = tokenize(vocabulary, [rendered], input_length, target_length)
     ids: list[int] = tokenized.tokens.tolist()
     inputs = int(tokenized.input_lengths[0])
+    kept_inputs, kept_targets = ids[: inputs - 1], ids[inputs:-1]
+    shown = [*pieces(vocabulary, kept_inputs), ""]
+    if len(ids) > inputs:  # raw text has no target at all
+        shown += [*pieces(vocabulary, kept_targets), ""]
     return TokenView(
         ids=ids,
-        pieces=[
-            *pieces(vocabulary, ids[: inputs - 1]),
-            "",
-            *pieces(vocabulary, ids[inputs:-1]),
-            "",
-        ],
+        pieces=shown,
         input_length=inputs,
-        cut_inputs=len(vocabulary.encode(rendered.input)) + 1 - inputs,
-        cut_targets=len(vocabulary.encode(rendered.target)) + 1 - (len(ids) - inputs),
+        cut_inputs=len(vocabulary.encode(rendered.input)) - len(kept_inputs),
+        cut_targets=len(vocabulary.encode(rendered.target)) - len(kept_targets),
     )
 
 

@@ -31,8 +31,9 @@ texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\uf
 def test_tokens_and_loss(inputs, target):
     view = view_tokens(Rendered(inputs, target), Utf8())
     encode = Utf8().encode
-    assert view.ids == [*encode(inputs), 1, *encode(target), 1]
-    assert view.loss_weights == [0] * (len(encode(inputs)) + 1) + [1] * (len(encode(target)) + 1)
+    learnt = [*encode(target), 1] if target else []
+    assert view.ids == [*encode(inputs), 1, *learnt]
+    assert view.loss_weights == [0] * (len(encode(inputs)) + 1) + [1] * len(learnt)
     assert "".join(view.pieces) == inputs + target
     assert len(view.pieces) == len(view.ids)
     assert (view.cut_inputs, view.cut_targets) == (0, 0)
