@@ -23,6 +23,7 @@ from flan.evaluation.prompts import (
     generation_requests,
     rank_requests,
     render_all,
+    stop_id,
 )
 from flan.evaluation.rows import Rows
 from flan.evaluation.scoring import SCORES, BatchShapes, OptionScores, ScoreName, score_requests
@@ -82,6 +83,7 @@ def cell_details(
 ) -> dict[str, Any]:
     """All that decides a cell's result, as plain values; `results.content_hash` makes it a key."""
     return {
+        "format": results.FORMAT,
         "checkpoint": model.fingerprint,
         "step": model.step,
         "vocabulary": model.vocabulary.fingerprint,
@@ -217,7 +219,7 @@ def _generate(
         model.network,
         model.params,
         requests,
-        eos_id=vocabulary.eos_id,
+        eos_id=stop_id(vocabulary, settings.mode),
         start_id=vocabulary.bos_id,
         max_new_tokens=settings.lengths.targets,
         shapes=settings.generation_shapes,

@@ -13,7 +13,7 @@ Two modes:
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal, Protocol
 
 from flan.catalog.dataset import Fields
@@ -35,6 +35,9 @@ class Tokenizer(Protocol):
 
     def encode_batch(self, texts: list[str], /) -> list[list[int]]:
         """Token ids of each text, no EOS."""
+
+    def decode(self, ids: Iterable[int], /) -> str:
+        """Text of the ids before the first EOS."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,6 +147,19 @@ def generation_requests(
 def answer_text(text: str, mode: Mode) -> str:
     """The answer in a generated text: all of it, or its first line in `baseline` mode."""
     return text.strip() if mode == "instructions" else text.split("\n", 1)[0].strip()
+
+
+def stop_id(tokenizer: Tokenizer, mode: Mode) -> int:
+    """The token that ends an answer: EOS, or in `baseline` mode a newline that is a token.
+
+    Where newlines are parts of tokens, generation runs on to EOS and `answer_text` cuts.
+    """
+    if mode == "baseline":
+        (ids,) = tokenizer.encode_batch(["one\ntwo"])
+        for token in ids:
+            if tokenizer.decode([token]) == "\n":
+                return token
+    return tokenizer.eos_id
 
 
 def _instruction_ranks(

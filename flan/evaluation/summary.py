@@ -17,7 +17,7 @@ from typing import Any
 
 from flan.catalog.clusters import CLUSTERS
 from flan.data import atomic
-from flan.evaluation.results import Cell, load_cells, read_checkpoints
+from flan.evaluation.results import Cell, content_hash, load_cells, read_checkpoints
 
 FORMAT = "flan-summary-1"
 SUMMARY_FILE = "summary.json"
@@ -105,6 +105,8 @@ def _split(cells: Sequence[Cell]) -> dict[str, Any]:
 
     `templates` (id -> pooled main metric), its `mean` and `std`, `rows`, `metrics` (each
     metric's pooled mean and std), and `sources` with the same for each source alone.
+    `mixed` says that the cells were not all computed on the same rows with the same
+    settings, so that their mean means little.
     """
     sources = sorted({c.id.source for c in cells})
     by_source = {s: [c for c in cells if c.id.source == s] for s in sources}
@@ -116,10 +118,17 @@ def _split(cells: Sequence[Cell]) -> dict[str, Any]:
     return {
         **_over_templates(pooled, main),
         "rows": rows,
+        "mixed": any(len({_conditions(c) for c in found}) > 1 for found in by_source.values()),
         "ties": sum(c.counts.get("ties", 0) for c in cells),
         "cut_prompts": sum(c.counts.get("cut_prompts", 0) for c in cells),
         "sources": {s: _over_templates(alone[s], main) for s in sources},
     }
+
+
+def _conditions(cell: Cell) -> str:
+    """What cells must share to be compared: all that made their keys, but for the template."""
+    apart = ("template", "seconds", "versions")
+    return content_hash({k: v for k, v in cell.details.items() if k not in apart})
 
 
 def _templates(cells: Iterable[Cell]) -> list[str]:
@@ -195,8 +204,9 @@ def _dataset_row(name: str, entry: Mapping[str, Any]) -> tuple[str, ...]:
     splits = [entry["splits"].get(split) for split in SPLITS]
     largest = next(s for s in reversed(splits) if s)
     best = entry["best_dev"]
+    mixed = " (mixed settings)" if any(s["mixed"] for s in splits if s) else ""
     return (
-        f"  {name}",
+        f"  {name}{mixed}",
         entry["main_metric"],
         str(len(largest["templates"])),
         str(largest["rows"]),

@@ -8,6 +8,7 @@ from flan.evaluation.prompts import (
     generation_requests,
     rank_requests,
     render_all,
+    stop_id,
 )
 from flan.templates import load_templates, render
 from flan.templates.template import Rendered, Template, Text
@@ -117,6 +118,21 @@ def test_only_forward_templates_are_evaluated():
 def test_answers():
     assert answer_text(" two\nlines ", "instructions") == "two\nlines"
     assert answer_text(" one line\nQuestion: ...", "baseline") == "one line"
+
+
+def test_a_baseline_answer_stops_at_a_newline(characters, checkpoint):
+    from flan.data.vocabulary import load_vocabulary
+
+    pieces = load_vocabulary(checkpoint[0] / "vocabulary")
+    for vocabulary in (characters, pieces):
+        assert stop_id(vocabulary, "instructions") == vocabulary.eos_id
+        assert vocabulary.decode([stop_id(vocabulary, "baseline")]) == "\n"
+
+    class Joined(type(characters)):
+        def decode(self, ids):
+            return super().decode(ids) + "."
+
+    assert stop_id(Joined(), "baseline") == characters.eos_id
 
 
 def test_lengths_leave_room_for_eos():

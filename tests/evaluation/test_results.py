@@ -5,7 +5,13 @@ import pytest
 
 from flan.evaluation import results
 from flan.evaluation.results import Cell, CellId, finished_cell, load_cells, read_cell, write_cell
-from flan.evaluation.summary import best_dev, mean_and_std, summarize, write_summary
+from flan.evaluation.summary import (
+    best_dev,
+    mean_and_std,
+    summarize,
+    table_rows,
+    write_summary,
+)
 
 
 def cell(template, value, split="test", *, source="rte", dataset="rte", cluster="nli", **kwargs):
@@ -170,6 +176,34 @@ def test_the_summary_file_holds_every_checkpoint(out):
     summary = write_summary(out)
     assert json.loads((out / "summary.json").read_text()) == summary
     assert [summary["checkpoints"][c]["step"] for c in ("base", "tuned")] == [0, 7]
+
+
+def test_cells_of_different_settings_are_not_averaged_silently():
+    full = {"checkpoint": "abc", "limit": None, "template": "x", "seconds": 1.0}
+    cells = [cell("t0", 1.0, details=full), cell("t1", 2.0, details={**full, "template": "y"})]
+    mode = summarize(cells)["checkpoints"]["tuned"]["modes"]["instructions"]
+    assert mode["datasets"]["rte"]["splits"]["test"]["mixed"] is False
+    assert table_rows(mode)[1][0] == "  rte"
+    cells[1] = cell("t1", 2.0, details={**full, "limit": 5})
+    mode = summarize(cells)["checkpoints"]["tuned"]["modes"]["instructions"]
+    assert mode["datasets"]["rte"]["splits"]["test"]["mixed"] is True
+    assert table_rows(mode)[1][0] == "  rte (mixed settings)"
+
+
+def test_the_table_has_clusters_and_their_datasets():
+    cells = [
+        *(cell(f"t{i}", v) for i, v in enumerate([60.0, 70.0])),
+        *(cell(f"t{i}", v, "dev") for i, v in enumerate([9.0, 8.0])),
+        cell("t0", 33.0, dataset="copa", source="copa", cluster="commonsense"),
+    ]
+    mode = summarize(cells)["checkpoints"]["tuned"]["modes"]["instructions"]
+    assert table_rows(mode) == [
+        ("nli", "", "", "", "8.5", "65.0", "60.0"),
+        ("  rte", "accuracy", "2", "10", "8.5 ± 0.7", "65.0 ± 7.1", "60.0 (t0)"),
+        ("commonsense", "", "", "", "", "33.0", ""),
+        ("  copa", "accuracy", "1", "10", "", "33.0", ""),
+    ]
+    assert [row[0] for row in table_rows(mode, ["copa"])] == ["commonsense", "  copa"]
 
 
 def test_best_dev_and_few_values():
