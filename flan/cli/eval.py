@@ -14,9 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections.abc import Sequence
-from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -109,6 +107,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluates and prints the summary."""
+    from flan import folders
     from flan.catalog.registry import get_datasets
     from flan.checkpoints.manager import quiet_orbax
     from flan.evaluation.cached_rows import CachedRowStore
@@ -126,7 +125,9 @@ def run(args: argparse.Namespace) -> int:
         lengths=Lengths(args.input_length, args.target_length),
         batch_rows=args.batch_rows,
     )
-    store = CachedRowStore(_cache_dir(args.cache_dir), _data_dir(args.data_dir), args.skip_missing)
+    store = CachedRowStore(
+        folders.cache_dir(args.cache_dir), folders.data_dir(args.data_dir), args.skip_missing
+    )
     model = load_model(
         args.checkpoint,
         label=args.name,
@@ -165,15 +166,3 @@ def _print_summary(mode: dict, datasets: set[str]) -> None:
 
 def _names(text: str) -> Sequence[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _cache_dir(given: str | None) -> Path:
-    return Path(given or os.environ.get("FLAN_CACHE_DIR", "~/.cache/flan")).expanduser()
-
-
-def _data_dir(given: str | None) -> Path | None:
-    from flan.data.listing import default_data_dir
-
-    if given:
-        return Path(given).expanduser()
-    return default_data_dir() if default_data_dir().is_dir() else None

@@ -80,8 +80,8 @@ def evaluate(
 
     Raises:
       ValueError: an unknown dataset, cluster, split or template, a bad limit, or templates
-        in baseline mode. Nothing has been computed then.
-      FileNotFoundError: a dataset that is not on disk.
+        in baseline mode, a dataset that is not on disk. Nothing has been computed then.
+      FileNotFoundError: no data folder.
     """
     settings = settings or CellSettings()
     found = get_datasets(datasets)

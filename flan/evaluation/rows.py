@@ -44,8 +44,8 @@ class RowStore(Protocol):
     ) -> Mapping[tuple[str, str, str], RowSet]:
         """(dataset, source, split) -> rows, for those that exist.
 
-        A source that has no such split by its nature is left out. Raises FileNotFoundError
-        or ValueError, before any work, for a dataset that is not there.
+        A source that has no such split by its nature is left out. Raises ValueError or
+        FileNotFoundError, before any work, for a dataset that is not there.
         """
 
 

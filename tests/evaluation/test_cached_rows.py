@@ -1,5 +1,4 @@
 import dataclasses
-import json
 
 import pytest
 
@@ -42,26 +41,26 @@ def test_cached_rows_need_no_data_folder(tmp_path, rte):
 
 def test_a_cache_of_another_to_fields_is_not_used(tmp_path, rte):
     write_cache(tmp_path, dataclasses.replace(rte, version=rte.version + 1), "test")
-    with pytest.raises(FileNotFoundError, match=r"rte.*cached.*--data_dir"):
+    with pytest.raises(ValueError, match=r"rte.*cached.*--data_dir"):
         CachedRowStore(tmp_path).open([rte], ["test"])
 
 
 def test_caches_of_several_data_folders_are_not_guessed_among(tmp_path, rte):
     write_cache(tmp_path, rte, "test")
     write_cache(tmp_path, rte, "test", data="other")
-    with pytest.raises(FileNotFoundError, match="2 caches of rte test"):
+    with pytest.raises(ValueError, match=r"rte: several caches.*--data_dir"):
         CachedRowStore(tmp_path).open([rte], ["test"])
 
 
 def test_missing_datasets_stop_the_start_unless_skipped(tmp_path, rte, capsys):
     write_cache(tmp_path, rte, "test")
     datasets = [rte, get_dataset("cb")]
-    with pytest.raises(FileNotFoundError, match=r"cb: no rows(.|\n)*--skip_missing"):
+    with pytest.raises(ValueError, match=r"cb: no rows(.|\n)*--skip_missing"):
         CachedRowStore(tmp_path).open(datasets, ["test"])
     found = CachedRowStore(tmp_path, skip_missing=True).open(datasets, ["test"])
     assert list(found) == [("rte", "rte", "test")]
     assert "left out: cb" in capsys.readouterr().err
-    with pytest.raises(FileNotFoundError, match="cb"):
+    with pytest.raises(ValueError, match="cb"):
         CachedRowStore(tmp_path, skip_missing=True).open(datasets[1:], ["test"])
 
 
@@ -69,18 +68,14 @@ def test_a_data_folder_that_is_not_there(tmp_path, rte):
     with pytest.raises(FileNotFoundError, match="no data folder"):
         CachedRowStore(tmp_path, tmp_path / "none").open([rte], ["test"])
     (tmp_path / "empty").mkdir()
-    with pytest.raises(FileNotFoundError, match=r"rte needs super_glue/rte"):
+    with pytest.raises(ValueError, match=r"rte needs super_glue/rte"):
         CachedRowStore(tmp_path, tmp_path / "empty").open([rte], ["test"])
 
 
 def test_a_damaged_cache_is_named(tmp_path, rte):
     path, _ = write_cache(tmp_path, rte, "test")
-    manifest = json.loads((path / "manifest.json").read_text())
     (path / "rows.jsonl").write_text("x")
-    with pytest.raises(FileNotFoundError, match=r"rows\.jsonl has 1 bytes"):
-        CachedRowStore(tmp_path).open([rte], ["test"])
-    (path / "manifest.json").write_text(json.dumps({**manifest, "identity": 3}))
-    with pytest.raises(FileNotFoundError, match="rte"):
+    with pytest.raises(ValueError, match=r"rows\.jsonl has 1 bytes"):
         CachedRowStore(tmp_path).open([rte], ["test"])
 
 

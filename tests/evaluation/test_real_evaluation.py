@@ -9,21 +9,11 @@ from flan.evaluation import results
 
 
 @pytest.mark.real_data
-def test_real_rows_are_evaluated(real_data, checkpoint, tmp_path, capsys):
+def test_real_rows_are_evaluated(real_data, checkpoint, tmp_path, capfd):
     folder, _ = checkpoint
     places = ["--data_dir", real_data, "--cache_dir", tmp_path / "cache", "--out", tmp_path / "out"]
-    flags = [
-        "--datasets",
-        "anli,squad",
-        "--templates",
-        "t0",
-        "--limit",
-        "4",
-        "--target_length",
-        "6",
-        "--name",
-        "tiny",
-    ]
+    flags = ["--datasets", "anli,squad", "--templates", "t0", "--limit", "4", "--name", "tiny"]
+    flags += ["--target_length", "6"]
     command = ["eval", str(folder), *map(str, places), *flags]
     assert main(command) == 0
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
@@ -37,6 +27,6 @@ def test_real_rows_are_evaluated(real_data, checkpoint, tmp_path, capsys):
     assert len(rows) == 4
     # A limit takes rows from all over the split.
     assert rows[-1]["row"] - rows[0]["row"] > 50
-    capsys.readouterr()
+    capfd.readouterr()
     assert main(command) == 0
-    assert "10 of them finished before" in capsys.readouterr().out
+    assert "10 of them finished before" in capfd.readouterr().out
