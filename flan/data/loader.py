@@ -197,12 +197,13 @@ def open_train_data(
     mixture = make_mixture(kept, cap=cap, rate=rate, seed=seed, skip_empty=skip_empty)
     pool = ExamplePool(mixture, chosen)
     plan = PackingPlan(mixture, pool, row_length=length, max_targets=max_targets, folder=plan_dir)
-    receipt = _receipt(mixture, chosen, cap, rate, steps, steps * batch_size * length)
+    receipt = _receipt(mixture, pool, chosen, cap, rate, steps, steps * batch_size * length)
     return TrainData(mixture, pool, plan, rows, receipt, bos_id)
 
 
 def _receipt(
     mixture: Mixture,
+    pool: ExamplePool,
     caches: Mapping[str, Sequence[Examples]],
     cap: int,
     rate: int,
@@ -210,12 +211,7 @@ def _receipt(
     tokens: int,
 ) -> Receipt:
     """The receipt before a run. It expects full rows of examples of each dataset's mean length."""
-    means = []
-    for component in mixture.components:
-        shards = [shard for cache in caches[component.name] for shard in cache.shards]
-        examples = sum(len(shard.input_lengths) for shard in shards)
-        means.append(sum(len(shard.tokens) for shard in shards) / max(1, examples))
-    expected = tokens / float(np.dot(mixture.probabilities, means))
+    expected = tokens / float(mixture.probabilities @ pool.means()[0])
     lines = tuple(
         ReceiptLine(
             dataset=component.name,

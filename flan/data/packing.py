@@ -16,6 +16,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import math
 import re
 import threading
 import zipfile
@@ -32,9 +33,11 @@ from flan.data.permutation import seed_key, shuffled
 from flan.data.pool import ExamplePool
 
 VERSION = 1
-# Two targets of the greatest length: rows of FLAN examples reach 1280 tokens first (at 256
-# the targets would come first), and the vocabulary product shrinks to 512 places of 1280.
-MAX_TARGETS = 512
+# The target tokens that a row may have, over those that a mean row has: enough that rows
+# fill up by length first. On FLAN (188 a row of 1280, so 384 may be) it costs 0.02% of the
+# space, and the vocabulary product shrinks to 384 places a row.
+_TARGET_SLACK = 1.8
+_TARGET_MULTIPLE = 64
 WINDOWS_PER_PART = 8
 _PARTS_IN_MEMORY = 4
 _PART = re.compile(r"part-(\d{6,})-(\d+)rows\.npz")
@@ -73,7 +76,8 @@ class PackingPlan:
           mixture: what is drawn.
           pool: the examples.
           row_length: tokens of a row at most.
-          max_targets: target tokens of a row at most; None: `MAX_TARGETS` or `row_length`.
+          max_targets: target tokens of a row at most, so that logits are needed at so many
+            places; None: `suggested_max_targets`.
           folder: where plans are kept, each in a sub-folder of its fingerprint; None: in
             memory only.
 
@@ -82,8 +86,10 @@ class PackingPlan:
             or a cache is damaged.
         """
         self.row_length = row_length
-        self.max_targets = min(MAX_TARGETS, row_length) if max_targets is None else max_targets
-        _check_limits(pool, row_length, self.max_targets)
+        if max_targets is None:
+            max_targets = suggested_max_targets(mixture, pool, row_length)
+        self.max_targets = max_targets
+        _check_limits(pool, row_length, max_targets)
         self._mixture, self._pool = mixture, pool
         self.fingerprint = self._fingerprint()
         self._dtype = np.uint32 if pool.num_examples < 2**32 else np.int64
@@ -222,6 +228,13 @@ class PackingPlan:
             "windows": WINDOW,
         }
         return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+
+
+def suggested_max_targets(mixture: Mixture, pool: ExamplePool, row_length: int) -> int:
+    """Target tokens that a row may have without being the reason that it is not full."""
+    tokens, targets = (float(mixture.probabilities @ means) for means in pool.means())
+    wanted = max(pool.longest()[1], _TARGET_SLACK * row_length * targets / tokens)
+    return min(row_length, math.ceil(wanted / _TARGET_MULTIPLE) * _TARGET_MULTIPLE)
 
 
 def _check_limits(pool: ExamplePool, row_length: int, max_targets: int) -> None:

@@ -138,6 +138,20 @@ class ExamplePool:
             targets = max(targets, int((lengths - inputs).max()))
         return length, targets
 
+    def means(self) -> tuple[np.ndarray, np.ndarray]:
+        """float64 `[components]` each: mean tokens, and mean target tokens, of an example."""
+        count, tokens, inputs = np.zeros((3, self._component_of_source[-1] + 1), np.int64)
+        shard = 0
+        for source, component in enumerate(self._component_of_source.tolist()):
+            end = self._source_ends[source]
+            while shard < len(self._shard_ends) and self._shard_ends[shard] <= end:
+                count[component] += len(self._input_lengths[shard])
+                tokens[component] += len(self._tokens[shard])
+                inputs[component] += self._input_lengths[shard].sum(dtype=np.int64)
+                shard += 1
+        count = np.maximum(count, 1)
+        return tokens / count, (tokens - inputs) / count
+
     def read(self, numbers: np.ndarray) -> tuple[list[np.ndarray], list[int]]:
         """Token arrays (views, not copies) and input lengths of examples, in the order given."""
         shards = np.searchsorted(self._shard_ends, numbers, side="right").tolist()

@@ -242,6 +242,20 @@ def test_a_resume_plans_nothing_again(caches, tmp_path, monkeypatch):
     assert_same(data_of(caches, plan_dir=tmp_path, steps=4000).batch(3999), expected)
 
 
+def test_target_limit_follows_the_mixture(caches):
+    assert data_of(caches).max_targets == 64  # 128 tokens of which a sixth are targets, 1.8 fold
+    assert data_of(caches, length=1280).max_targets % 64 == 0
+    few = data_of(
+        {"a": [array_examples("a", np.full(50, 100), np.full(50, 2))]}, ["a"], length=1280
+    )
+    assert few.max_targets == 64
+    many = data_of({"a": [array_examples("a", np.full(50, 9), np.full(50, 8))]}, ["a"], length=1280)
+    assert many.max_targets == 1280
+    long = array_examples("a", np.full(50, 120), np.array([100] + [1] * 49))
+    assert data_of({"a": [long]}, ["a"], length=1280).max_targets == 128
+    assert data_of(caches, max_targets=100).max_targets == 100
+
+
 def test_other_inputs_are_another_plan(caches, tmp_path):
     base = data_of(caches, plan_dir=tmp_path)
     changes = [
