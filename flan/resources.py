@@ -13,4 +13,6 @@ def resource_dir(name: str) -> Path:
         if candidate.is_dir():
             return candidate
     looked = " or ".join(str(c) for c in candidates)
-    raise FileNotFoundError(f"no {name!r} folder at {looked}: the installation is incomplete, reinstall flan")
+    raise FileNotFoundError(
+        f"no {name!r} folder at {looked}: the installation is incomplete, reinstall flan"
+    )

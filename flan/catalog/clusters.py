@@ -88,7 +88,7 @@ def all_datasets() -> tuple[str, ...]:
 def dropped_clusters(held_out: str | Iterable[str]) -> tuple[str, ...]:
     """Clusters that must not train when `held_out` is evaluated: itself and its overlaps."""
     names = [held_out] if isinstance(held_out, str) else list(held_out)
-    dropped = set()
+    dropped: set[str] = set()
     for name in names:
         cluster_datasets(name)  # refuses an unknown cluster
         dropped.update((name, *OVERLAPS.get(name, ())))

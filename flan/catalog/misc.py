@@ -171,7 +171,8 @@ _EQUATION = re.compile(r"Solve (.+) for ([a-z])\.")
     title="Mathematics Dataset",
     task_type="generation",
     fields=("question", "equation", "variable"),
-    metrics=("exact_match",),
+    # Exact text: SQuAD's normal form of exact_match would drop a minus sign.
+    metrics=("accuracy",),
     sources=(
         Source(
             "math",
@@ -207,7 +208,8 @@ def math(row: Row) -> Fields | None:
     title="Fix Punctuation",
     task_type="generation",
     fields=("words",),
-    metrics=("exact_match", "bleu"),
+    # Not exact_match, whose normal form drops the punctuation that is asked for.
+    metrics=("bleu", "accuracy"),
     sources=(
         Source(
             "fix_punct",
