@@ -1,12 +1,13 @@
-"""One cell: a model on some rows of a dataset through one template."""
+"""Cells: a model on some rows of a dataset through one template each."""
 
 from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
+import itertools
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -19,6 +20,7 @@ from flan.evaluation.model import EvaluationModel
 from flan.evaluation.prompts import (
     Lengths,
     Mode,
+    RankRequest,
     answer_text,
     generation_requests,
     rank_requests,
@@ -28,7 +30,9 @@ from flan.evaluation.prompts import (
 from flan.evaluation.rows import Rows
 from flan.evaluation.scoring import SCORES, BatchShapes, OptionScores, ScoreName, score_requests
 from flan.suggest import unknown_name
-from flan.templates.template import Template
+from flan.templates.template import Rendered, Template
+
+T = TypeVar("T")
 
 _VERSIONED = ("flan-jax", "jax", "flax", "numpy", "scipy", "sacrebleu", "rouge-score")
 
@@ -105,46 +109,76 @@ def template_hash(template: Template) -> str:
     return results.content_hash(content)
 
 
-def run_cell(
+@dataclasses.dataclass(frozen=True)
+class CellJob:
+    """A cell to compute.
+
+    Attributes:
+      cell_id: what it measures.
+      dataset, template: whose examples, and how they are put.
+      rows: the examples, one or more.
+      details: all that decides the result, see `cell_details`.
+    """
+
+    cell_id: results.CellId
+    dataset: Dataset
+    template: Template
+    rows: Rows
+    details: Mapping[str, Any]
+
+    @property
+    def ranks(self) -> bool:
+        """Whether options are ranked; otherwise answers are generated."""
+        return self.dataset.task_type != "generation"
+
+
+Prediction = dict[str, Any]
+
+
+def run_cells(
     model: EvaluationModel,
-    dataset: Dataset,
-    template: Template,
-    rows: Rows,
-    cell_id: results.CellId,
-    details: dict[str, Any],
+    jobs: Sequence[CellJob],
     settings: CellSettings,
     on_progress: Callable[[int], Any] = lambda done: None,
-) -> tuple[results.Cell, list[dict[str, Any]]]:
-    """Evaluates one cell.
+) -> list[tuple[results.Cell, list[Prediction]]]:
+    """Computes cells together, so that small ones fill batches. All must rank, or none.
 
     Returns:
-      The cell, and for each row a prediction as JSON values: `row`, `prediction`,
+      Each cell, and for each of its rows a prediction as JSON values: `row`, `prediction`,
       `references`; with options also `options`, `label`, `choice`, `tied` and `scores`.
 
     Raises:
-      ValueError: no rows, an unknown metric, or one that does not fit the task.
+      ValueError: an unknown metric, or one that does not fit the task.
     """
-    if not rows.examples:
-        raise ValueError(f"{cell_id.dataset}/{cell_id.source}: the {cell_id.split} split is empty")
+    assert len({job.ranks for job in jobs}) <= 1
+    assert all(job.rows.examples for job in jobs)
     started = time.perf_counter()
-    run = _generate if dataset.task_type == "generation" else _rank
-    outcome = run(model, dataset, template, rows, settings, on_progress)
-    cell = results.Cell(
-        id=cell_id,
-        key=results.content_hash(details),
-        cluster=dataset.cluster,
-        task=outcome.task,
-        main_metric=get_metric(dataset.metrics[0]).main,
-        metrics=outcome.metrics,
-        metrics_by_score=outcome.metrics_by_score,
-        counts={"rows": len(rows.examples), **outcome.counts},
-        details={
-            **details,
-            "versions": _versions(),
-            "seconds": round(time.perf_counter() - started, 3),
-        },
-    )
-    return cell, outcome.predictions
+    rendered = [render_all(job.template, job.rows.examples) for job in jobs]
+    texts = [text for cell in rendered for text in cell]
+    run = _rank if jobs and jobs[0].ranks else _generate
+    outcomes = run(model, jobs, rendered, texts, settings, on_progress)
+    seconds = time.perf_counter() - started
+    return [
+        (
+            results.Cell(
+                id=job.cell_id,
+                key=results.content_hash(job.details),
+                cluster=job.dataset.cluster,
+                task=outcome.task,
+                main_metric=get_metric(job.dataset.metrics[0]).main,
+                metrics=outcome.metrics,
+                metrics_by_score=outcome.metrics_by_score,
+                counts={"rows": len(job.rows.examples), **outcome.counts},
+                details={
+                    **job.details,
+                    "versions": _versions(),
+                    "seconds": round(seconds * len(job.rows.examples) / len(texts), 3),
+                },
+            ),
+            outcome.predictions,
+        )
+        for job, outcome in zip(jobs, outcomes, strict=True)
+    ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,19 +187,18 @@ class _Outcome:
     metrics: dict[str, float]
     metrics_by_score: dict[str, dict[str, float]]
     counts: dict[str, int]
-    predictions: list[dict[str, Any]]
+    predictions: list[Prediction]
 
 
 def _rank(
     model: EvaluationModel,
-    dataset: Dataset,
-    template: Template,
-    rows: Rows,
+    jobs: Sequence[CellJob],
+    rendered: Sequence[Sequence[Rendered]],
+    texts: Sequence[Rendered],
     settings: CellSettings,
     on_progress: Callable[[int], Any],
-) -> _Outcome:
-    rendered = render_all(template, rows.examples)
-    requests = rank_requests(rendered, model.vocabulary, settings.mode, settings.lengths)
+) -> list[_Outcome]:
+    requests = rank_requests(texts, model.vocabulary, settings.mode, settings.lengths)
     scores = score_requests(
         model.network,
         model.params,
@@ -174,11 +207,23 @@ def _rank(
         shapes=settings.shapes,
         on_progress=on_progress,
     )
+    of_cell = zip(jobs, rendered, _split(requests, rendered), _split(scores, rendered), strict=True)
+    return [_ranked(*cell, settings.score) for cell in of_cell]
+
+
+def _ranked(
+    job: CellJob,
+    rendered: Sequence[Rendered],
+    requests: Sequence[RankRequest],
+    scores: Sequence[OptionScores],
+    score: ScoreName,
+) -> _Outcome:
+    rows = job.rows
     by_score: dict[str, dict[str, float]] = {
-        name: rank_metrics(dataset.metrics, rows.examples, [s.best(name)[0] for s in scores])
+        name: rank_metrics(job.dataset.metrics, rows.examples, [s.best(name)[0] for s in scores])
         for name in SCORES
     }
-    chosen = [s.best(settings.score) for s in scores]
+    chosen = [s.best(score) for s in scores]
     predictions = [
         {
             "row": row,
@@ -201,20 +246,19 @@ def _rank(
         "cut_prompt_tokens": sum(r.cut for r in requests),
         "cut_option_tokens": sum(r.cut_options for r in requests),
     }
-    return _Outcome("rank", by_score[settings.score], by_score, counts, predictions)
+    return _Outcome("rank", by_score[score], by_score, counts, predictions)
 
 
 def _generate(
     model: EvaluationModel,
-    dataset: Dataset,
-    template: Template,
-    rows: Rows,
+    jobs: Sequence[CellJob],
+    rendered: Sequence[Sequence[Rendered]],
+    texts: Sequence[Rendered],
     settings: CellSettings,
     on_progress: Callable[[int], Any],
-) -> _Outcome:
-    rendered = render_all(template, rows.examples)
+) -> list[_Outcome]:
     vocabulary = model.vocabulary
-    requests = generation_requests(rendered, vocabulary, settings.mode, settings.lengths)
+    requests = generation_requests(texts, vocabulary, settings.mode, settings.lengths)
     written = generate(
         model.network,
         model.params,
@@ -225,19 +269,30 @@ def _generate(
         shapes=settings.generation_shapes,
         on_progress=on_progress,
     )
-    answers = [answer_text(vocabulary.decode(ids), settings.mode) for ids in written]
-    predictions = [
-        {"row": row, "prediction": answer, "references": list(fields.references)}
-        for row, fields, answer in zip(rows.ids, rows.examples, answers, strict=True)
-    ]
-    counts = {
-        "empty_answers": sum(not a for a in answers),
-        "unfinished_answers": sum(len(ids) == settings.lengths.targets for ids in written),
-        "cut_prompts": sum(r.cut > 0 for r in requests),
-        "cut_prompt_tokens": sum(r.cut for r in requests),
-    }
-    metrics = text_metrics(dataset.metrics, rows.examples, answers)
-    return _Outcome("generate", metrics, {}, counts, predictions)
+    outcomes = []
+    for job, asked, ids in zip(
+        jobs, _split(requests, rendered), _split(written, rendered), strict=True
+    ):
+        answers = [answer_text(vocabulary.decode(one), settings.mode) for one in ids]
+        predictions = [
+            {"row": row, "prediction": answer, "references": list(fields.references)}
+            for row, fields, answer in zip(job.rows.ids, job.rows.examples, answers, strict=True)
+        ]
+        counts = {
+            "empty_answers": sum(not a for a in answers),
+            "unfinished_answers": sum(len(one) == settings.lengths.targets for one in ids),
+            "cut_prompts": sum(r.cut > 0 for r in asked),
+            "cut_prompt_tokens": sum(r.cut for r in asked),
+        }
+        metrics = text_metrics(job.dataset.metrics, job.rows.examples, answers)
+        outcomes.append(_Outcome("generate", metrics, {}, counts, predictions))
+    return outcomes
+
+
+def _split(flat: Sequence[T], like: Sequence[Sequence[Any]]) -> list[Sequence[T]]:
+    """Cuts a flat list into pieces as long as those of `like`."""
+    ends = list(itertools.accumulate(map(len, like)))
+    return [flat[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
 
 
 def rank_metrics(

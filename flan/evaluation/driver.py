@@ -10,7 +10,7 @@ from typing import Any
 from flan.catalog.dataset import Dataset
 from flan.catalog.registry import get_datasets
 from flan.evaluation import results, summary
-from flan.evaluation.cells import CellSettings, cell_details, run_cell
+from flan.evaluation.cells import CellJob, CellSettings, cell_details, run_cells
 from flan.evaluation.model import EvaluationModel
 from flan.evaluation.prompts import evaluation_templates
 from flan.evaluation.rows import Rows, RowSet, RowStore, spread
@@ -18,6 +18,9 @@ from flan.progress import progress_bar
 from flan.suggest import unknown_name
 from flan.templates.load import load_templates
 from flan.templates.template import Template
+
+# Neighbouring cells of so many rows in all are computed together, and lost together by a kill.
+_ROWS_TOGETHER = 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,21 +116,12 @@ def evaluate(
             progress_bar(total, f"evaluate {model.label}", unit="ex") as bar,
             model.precision(),
         ):
-            for job, rows in _with_rows(waiting, limit):
-                place = job.cell_id
+            for group in _groups(waiting, limit):
+                place = group[0].cell_id
                 bar.set_postfix_str(f"{place.dataset} {place.split} {place.template}")
-                cell, predictions = run_cell(
-                    model,
-                    job.dataset,
-                    job.template,
-                    rows,
-                    place,
-                    job.details,
-                    settings,
-                    on_progress=bar.update,
-                )
-                results.write_cell(out_dir, cell, predictions)
-                done[place] = cell
+                for cell, predictions in run_cells(model, group, settings, bar.update):
+                    results.write_cell(out_dir, cell, predictions)
+                    done[cell.id] = cell
     finally:
         # What is finished can be read even if the rest never is.
         written = summary.write_summary(out_dir)
@@ -197,10 +191,21 @@ def _plan(
                     )
 
 
-def _with_rows(jobs: Sequence[_Job], limit: int | None) -> Iterator[tuple[_Job, Rows]]:
-    """Each job with its rows, read once for neighbours that share them."""
-    before: tuple[RowSet, Rows] | None = None
+def _groups(jobs: Sequence[_Job], limit: int | None) -> Iterator[list[CellJob]]:
+    """Neighbouring cells of the same kind together, as long as they are small.
+
+    Rows are read once for neighbours that share them.
+    """
+    group: list[CellJob] = []
+    last: tuple[RowSet, Rows] | None = None
     for job in jobs:
-        if before is None or before[0] is not job.rows:
-            before = (job.rows, job.rows.load(spread(len(job.rows), limit)))
-        yield job, before[1]
+        if last is None or last[0] is not job.rows:
+            last = (job.rows, job.rows.load(spread(len(job.rows), limit)))
+        cell = CellJob(job.cell_id, job.dataset, job.template, last[1], job.details)
+        held = sum(len(other.rows.ids) for other in group)
+        if group and (cell.ranks != group[0].ranks or held + len(cell.rows.ids) > _ROWS_TOGETHER):
+            yield group
+            group = []
+        group.append(cell)
+    if group:
+        yield group

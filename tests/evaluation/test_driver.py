@@ -107,7 +107,7 @@ def test_a_second_run_keeps_everything(finished, model, store, monkeypatch):
     def forbidden(*args, **kwargs):
         raise AssertionError("a finished cell was computed again")
 
-    monkeypatch.setattr(driver, "run_cell", forbidden)
+    monkeypatch.setattr(driver, "run_cells", forbidden)
     names = ["rte", "natural_questions"]
     again = evaluate(model, names, store, out, templates=["t0", "t1"], settings=SETTINGS)
     assert again.cells == evaluation.cells
@@ -141,7 +141,7 @@ def test_what_changes_the_result_changes_the_key(finished, model, store, monkeyp
     def computed(*args, **kwargs):
         raise Computed
 
-    monkeypatch.setattr(driver, "run_cell", computed)
+    monkeypatch.setattr(driver, "run_cells", computed)
     monkeypatch.setattr(results, "write_checkpoint", lambda *a: None)
     with pytest.raises(Computed):
         evaluate(model, ["rte"], store, out, templates=["t0"], splits=["test"], **options)
@@ -154,7 +154,7 @@ def test_a_limit_that_takes_all_rows_changes_nothing(finished, model, store):
 
 
 def test_an_interrupted_run_goes_on(model, store, tmp_path, monkeypatch):
-    real, calls = driver.run_cell, []
+    real, calls = driver.run_cells, []
 
     def third_fails(*args, **kwargs):
         calls.append(args)
@@ -162,7 +162,8 @@ def test_an_interrupted_run_goes_on(model, store, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(driver, "run_cell", third_fails)
+    monkeypatch.setattr(driver, "run_cells", third_fails)
+    monkeypatch.setattr(driver, "_ROWS_TOGETHER", 1)
     options = {"templates": ["t0", "t1"], "settings": SETTINGS}
     with pytest.raises(KeyboardInterrupt):
         evaluate(model, ["rte"], store, tmp_path, **options)

@@ -13,7 +13,7 @@ def test_real_rows_are_evaluated(real_data, checkpoint, tmp_path, capfd):
     folder, _ = checkpoint
     places = ["--data_dir", real_data, "--cache_dir", tmp_path / "cache", "--out", tmp_path / "out"]
     flags = ["--datasets", "anli,squad", "--templates", "t0", "--limit", "4", "--name", "tiny"]
-    flags += ["--target_length", "6"]
+    flags += ["--input_length", "256", "--target_length", "6"]
     command = ["eval", str(folder), *map(str, places), *flags]
     assert main(command) == 0
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
