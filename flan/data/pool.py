@@ -87,6 +87,7 @@ class ExamplePool:
         rows = np.array([c.rows for c in mixture.components], np.int64)
         self._component_starts = np.cumsum(rows) - rows
         sources_of = [len(c.used) for c in mixture.components]
+        self._num_components = len(sources_of)
         self._component_of_source = np.repeat(np.arange(len(sources_of)), sources_of)
         self._source_ends = source_ends
         self.num_examples = int(source_ends[-1])
@@ -140,7 +141,7 @@ class ExamplePool:
 
     def means(self) -> tuple[np.ndarray, np.ndarray]:
         """float64 `[components]` each: mean tokens, and mean target tokens, of an example."""
-        count, tokens, inputs = np.zeros((3, self._component_of_source[-1] + 1), np.int64)
+        count, tokens, inputs = np.zeros((3, self._num_components), np.int64)
         shard = 0
         for source, component in enumerate(self._component_of_source.tolist()):
             end = self._source_ends[source]

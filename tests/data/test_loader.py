@@ -242,6 +242,15 @@ def test_a_resume_plans_nothing_again(caches, tmp_path, monkeypatch):
     assert_same(data_of(caches, plan_dir=tmp_path, steps=4000).batch(3999), expected)
 
 
+def test_a_dataset_without_caches_is_recorded(caches):
+    data = data_of({**caches, "newsroom": []}, ["newsroom", "cb", "newsroom", "idebate"])
+    plain = data_of(caches, ["cb"])
+    assert_same(data.batch(3), plain.batch(3))
+    lines = {line.dataset: (line.found, line.observed) for line in data.observe().lines}
+    assert lines["newsroom"] == (0, 0)
+    assert "never drawn: newsroom, idebate" in data.receipt.table()
+
+
 def test_target_limit_follows_the_mixture(caches):
     assert data_of(caches).max_targets == 64  # 128 tokens of which a sixth are targets, 1.8 fold
     assert data_of(caches, length=1280).max_targets % 64 == 0
