@@ -111,10 +111,10 @@ def run(args: argparse.Namespace) -> int:
     from flan.catalog.registry import get_datasets
     from flan.checkpoints.manager import quiet_orbax
     from flan.evaluation.cached_rows import CachedRowStore
-    from flan.evaluation.cells import CellSettings
     from flan.evaluation.driver import evaluate
     from flan.evaluation.model import load_model
     from flan.evaluation.prompts import Lengths, check_mode
+    from flan.evaluation.settings import CellSettings
 
     quiet_orbax()
     # Names first: a model may take minutes to load.

@@ -10,10 +10,11 @@ from typing import Any
 from flan.catalog.dataset import Dataset
 from flan.catalog.registry import get_datasets
 from flan.evaluation import results, summary
-from flan.evaluation.cells import CellJob, CellSettings, cell_details, run_cells
+from flan.evaluation.cells import CellJob, run_cells
 from flan.evaluation.model import EvaluationModel
 from flan.evaluation.prompts import evaluation_templates
 from flan.evaluation.rows import Rows, RowSet, RowStore, spread
+from flan.evaluation.settings import CellSettings, cell_details
 from flan.progress import progress_bar
 from flan.suggest import unknown_name
 from flan.templates.load import load_templates

@@ -9,13 +9,13 @@ import pytest
 from flan.catalog.registry import get_dataset
 from flan.data.example_rows import demo_examples
 from flan.evaluation import driver, results
-from flan.evaluation.cells import CellSettings
 from flan.evaluation.driver import evaluate
 from flan.evaluation.fingerprint import params_fingerprint
 from flan.evaluation.metrics import get_metric
 from flan.evaluation.model import EvaluationModel
 from flan.evaluation.prompts import Lengths
 from flan.evaluation.rows import ListedRows, spread
+from flan.evaluation.settings import CellSettings
 from flan.templates import load_templates
 
 SETTINGS = CellSettings(lengths=Lengths(inputs=200, targets=8), batch_rows=2)

@@ -1,0 +1,89 @@
+"""How cells are computed, and the key that says which result a cell is."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+
+from flan.catalog.dataset import Dataset
+from flan.evaluation import results
+from flan.evaluation.generation import GenerationShapes
+from flan.evaluation.model import EvaluationModel
+from flan.evaluation.prompts import Lengths, Mode
+from flan.evaluation.scoring import SCORES, BatchShapes, ScoreName
+from flan.suggest import unknown_name
+from flan.templates.template import Template
+
+
+@dataclasses.dataclass(frozen=True)
+class CellSettings:
+    """How cells are computed.
+
+    Attributes:
+      mode: `instructions` or `baseline`.
+      score: which score of the options decides. The paper takes the highest
+        log-probability, which is `sum`.
+      lengths: tokens read and written at most.
+      batch_rows: rows of full length in a batch; changes speed and memory only. None takes
+        2 on a CPU and 16 elsewhere.
+    """
+
+    mode: Mode = "instructions"
+    score: ScoreName = "sum"
+    lengths: Lengths = Lengths()  # noqa: RUF009 - frozen
+    batch_rows: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.score not in SCORES:
+            raise ValueError(unknown_name("score", self.score, SCORES))
+        if self.batch_rows is not None and self.batch_rows < 1:
+            raise ValueError(f"batch_rows must be positive, got {self.batch_rows}")
+
+    @property
+    def shapes(self) -> BatchShapes:
+        """Shapes for rank classification."""
+        return BatchShapes(self.lengths.inputs + self.lengths.targets, self._rows)
+
+    @property
+    def generation_shapes(self) -> GenerationShapes:
+        """Shapes for generation."""
+        return GenerationShapes(self.lengths.inputs, 4 * self._rows)
+
+    @property
+    def _rows(self) -> int:
+        # A CPU gains nothing from larger batches, which only end in more padding.
+        return self.batch_rows or (2 if jax.default_backend() == "cpu" else 16)
+
+
+def cell_details(
+    model: EvaluationModel,
+    dataset: Dataset,
+    template: Template,
+    rows_key: str,
+    limit: int | None,
+    settings: CellSettings,
+) -> dict[str, Any]:
+    """All that decides a cell's result, as plain values; `results.content_hash` makes it a key."""
+    return {
+        "format": results.FORMAT,
+        "checkpoint": model.fingerprint,
+        "step": model.step,
+        "vocabulary": model.vocabulary.fingerprint,
+        "template": template_hash(template),
+        "rows": rows_key,
+        "limit": limit,
+        "mode": settings.mode,
+        "score": settings.score,
+        "lengths": dataclasses.asdict(settings.lengths),
+        "dtype": model.dtype,
+        "metrics": list(dataset.metrics),
+        "dataset_version": dataset.version,
+    }
+
+
+def template_hash(template: Template) -> str:
+    """SHA-256 in hex of a template's text, options and kind."""
+    content = [template.input.source, template.target.source, template.kind, *template.options]
+    return results.content_hash(content)
