@@ -84,14 +84,7 @@ class RowCache(Sequence[Fields]):
         index %= len(self)
         line = self._data[self._offsets[index] : self._offsets[index + 1]]
         try:
-            row = json.loads(line)
-            return Fields(
-                values=row["values"],
-                answer=row["answer"],
-                options=tuple(row["options"]),
-                label=row["label"],
-                references=tuple(row["references"]),
-            )
+            return fields_from_json(line)
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(
                 f"{self.path / _ROWS}: line {index} is damaged ({error!r}); delete the folder, "
@@ -132,7 +125,7 @@ def write_row_cache(
             for row_id, fields in rows:
                 found += 1
                 if fields is not None:
-                    offsets.append(offsets[-1] + file.write(_line(fields)))
+                    offsets.append(offsets[-1] + file.write(fields_to_json(fields) + b"\n"))
                     row_ids.append(row_id)
         np.save(folder / _OFFSETS, np.array(offsets, np.int64))
         np.save(folder / _ROW_IDS, np.array(row_ids, np.int64))
@@ -149,7 +142,8 @@ def write_row_cache(
     return manifest
 
 
-def _line(fields: Fields) -> bytes:
+def fields_to_json(fields: Fields) -> bytes:
+    """Fields as one line of JSON, which `fields_from_json` reads back."""
     row = {
         "values": dict(fields.values),
         "answer": fields.answer,
@@ -157,4 +151,16 @@ def _line(fields: Fields) -> bytes:
         "label": fields.label,
         "references": fields.references,
     }
-    return json.dumps(row, ensure_ascii=False).encode() + b"\n"
+    return json.dumps(row, ensure_ascii=False).encode()
+
+
+def fields_from_json(line: bytes) -> Fields:
+    """Fields of `fields_to_json`; ValueError, TypeError or KeyError for anything else."""
+    row = json.loads(line)
+    return Fields(
+        values=row["values"],
+        answer=row["answer"],
+        options=tuple(row["options"]),
+        label=row["label"],
+        references=tuple(row["references"]),
+    )

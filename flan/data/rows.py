@@ -109,16 +109,20 @@ class SourceReader:
         Raises ValueError for damaged files, and for fewer rows than TFDS promised.
         """
         for part in self.parts(split):
-            row_id = part.row_id
-            for record in read_records(part.path, part.start, part.stop):
-                yield row_id, self._decode(record, row_id, part)
-                row_id += 1
-            if row_id != part.row_id + part.stop - part.start:
-                raise ValueError(
-                    f"{part.path} has {part.start + row_id - part.row_id} records, where "
-                    f"{INFO_FILE} promises {part.stop} or more: copy or prepare {self.source.tfds} "
-                    "again"
-                )
+            yield from self.part_rows(part)
+
+    def part_rows(self, part: Part) -> Iterator[tuple[int, Row]]:
+        """Row number and row of each row of a part; raises what `rows` raises."""
+        row_id = part.row_id
+        for record in read_records(part.path, part.start, part.stop):
+            yield row_id, self._decode(record, row_id, part)
+            row_id += 1
+        if row_id != part.row_id + part.stop - part.start:
+            raise ValueError(
+                f"{part.path} has {part.start + row_id - part.row_id} records, where "
+                f"{INFO_FILE} promises {part.stop} or more: copy or prepare {self.source.tfds} "
+                "again"
+            )
 
     def fields(self, split: str) -> Iterator[tuple[int, Fields | None]]:
         """Row number and fields of each row of a split; None where `to_fields` drops it.

@@ -56,10 +56,10 @@ class WordCache:
         split = [text.replace("\n", " \n").split(" ") if text else [] for text in texts]
         if len(self._ids) > _MOST_WORDS:
             self._ids.clear()
-        self._learn([w for w in set(itertools.chain.from_iterable(split)) if w not in self._ids])
+        if new := [w for w in set(itertools.chain.from_iterable(split)) if w not in self._ids]:
+            self._learn(new)
         ids = self._ids.__getitem__
-        encoded = [list(itertools.chain.from_iterable(map(ids, words))) for words in split]
-        return encoded
+        return [list(itertools.chain.from_iterable(map(ids, words))) for words in split]
 
     def _learn(self, words: list[str]) -> None:
         encoded = self._processor.encode(words, out_type=int, num_threads=1)
