@@ -6,13 +6,16 @@ import os
 from pathlib import Path
 
 
+def usual_data_dir() -> Path:
+    """Where TFDS keeps data unless told otherwise: $TFDS_DATA_DIR or ~/tensorflow_datasets."""
+    return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+
+
 def data_dir(given: str | Path | None = None) -> Path | None:
     """The TFDS folder: as given, else $TFDS_DATA_DIR, else ~/tensorflow_datasets if it is there."""
-    named = given or os.environ.get("TFDS_DATA_DIR")
-    if named:
-        return Path(named).expanduser()
-    usual = Path("~/tensorflow_datasets").expanduser()
-    return usual if usual.is_dir() else None
+    if given or os.environ.get("TFDS_DATA_DIR"):
+        return Path(given).expanduser() if given else usual_data_dir()
+    return usual_data_dir() if usual_data_dir().is_dir() else None
 
 
 def cache_dir(given: str | Path | None = None) -> Path:

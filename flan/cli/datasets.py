@@ -14,6 +14,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from flan import folders
+
 # Official sizes may say what a split would have; these are listed first.
 _ORDER = ("train", "validation", "test")
 
@@ -30,9 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints a table, a line for each source."""
     from flan.cli.tables import print_table
-    from flan.data.listing import default_data_dir, list_datasets
+    from flan.data.listing import list_datasets
 
-    folder = Path(args.data_dir).expanduser() if args.data_dir else default_data_dir()
+    folder = Path(args.data_dir).expanduser() if args.data_dir else folders.usual_data_dir()
     if args.data_dir and not folder.is_dir():
         raise FileNotFoundError(f"no data folder at {folder}")
     entries = list_datasets(args.names or ("all", "extra"), folder)

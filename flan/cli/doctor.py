@@ -18,6 +18,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flan import folders
+
 if TYPE_CHECKING:
     from flan.data.doctor import Diagnosis
 
@@ -41,10 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints the states, the remedies and what blocks the mixtures; 1 if any is blocked."""
     from flan.data.doctor import blocking, diagnose
-    from flan.data.listing import default_data_dir
     from flan.data.names import parse_task_name
 
-    folder = Path(args.data_dir).expanduser() if args.data_dir else default_data_dir()
+    folder = Path(args.data_dir).expanduser() if args.data_dir else folders.usual_data_dir()
     in_mixtures = [name for mixture in args.mixture for name in parse_task_name(mixture).datasets]
     names = [*args.names, *in_mixtures] or ["all", "extra"]
     diagnoses = diagnose(folder, names)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,18 +86,15 @@ def run(args: argparse.Namespace) -> int:
 
 def request_of(args: argparse.Namespace) -> Request:
     """The flags as a request; ValueError for unknown names and numbers that make no sense."""
+    from flan import folders
     from flan.data.cache_plan import Request
-    from flan.data.listing import default_data_dir
     from flan.data.names import parse_task_name
 
     task = parse_task_name(args.datasets)
-    usual = default_data_dir()
-    data_dir = Path(args.data_dir) if args.data_dir else usual if usual.is_dir() else None
-    cache_dir = args.cache_dir or os.environ.get("FLAN_CACHE_DIR") or "~/.cache/flan"
     return Request(
         datasets=task.datasets,
-        cache_dir=Path(cache_dir).expanduser(),
-        data_dir=data_dir.expanduser() if data_dir else None,
+        cache_dir=folders.cache_dir(args.cache_dir),
+        data_dir=folders.data_dir(args.data_dir),
         splits=tuple(s.strip() for s in args.splits.split(",") if s.strip()),
         vocabulary=Path(args.vocabulary).expanduser() if args.vocabulary else None,
         rendering=args.rendering or task.rendering.name,

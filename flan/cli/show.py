@@ -16,6 +16,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flan import folders
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -134,11 +136,10 @@ def _pool(args: argparse.Namespace, dataset: Dataset) -> ExemplarPool:
 def _folder(args: argparse.Namespace, dataset: Dataset, source: Source) -> Path | None:
     """The folder to read a source from; None for demo rows."""
     from flan.data.doctor import diagnose_source
-    from flan.data.listing import default_data_dir
 
     if args.data_dir:
         return Path(args.data_dir).expanduser()
-    folder = default_data_dir()
+    folder = folders.usual_data_dir()
     return folder if diagnose_source(folder, dataset, source).state == "ready" else None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,6 @@ from flan.catalog.dataset import Dataset, Source
 from flan.catalog.registry import get_datasets
 from flan.data.tfds_folder import split_sizes
 from flan.templates.load import load_templates
-
-
-def default_data_dir() -> Path:
-    """Where TFDS keeps data unless told otherwise."""
-    return Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
 
 
 def list_datasets(names: Iterable[str], data_dir: Path | None = None) -> list[dict[str, Any]]:
