@@ -54,6 +54,7 @@ def main() -> int:
     parser.add_argument("--vocabulary", type=Path)
     parser.add_argument("--parts", default="abcd")
     parser.add_argument("--steps", type=int, default=2000, help="batches read in (b)")
+    parser.add_argument("--epochs", type=int, default=1, help="times that (a) reads the rows")
     parser.add_argument("--batch_size", type=int, default=32, help="rows of a batch")
     args = parser.parse_args()
     if args.data_dir is None and set(args.parts) != {"d"}:
@@ -106,13 +107,12 @@ def open_caches(args: argparse.Namespace) -> dict[str, list[TaskCache]]:
 
 
 def cold(args: argparse.Namespace, scratch: Path) -> dict[str, float]:
-    """Every train row of some datasets, once: read, phrased, tokenized, packed."""
+    """Every train row of some datasets, once an epoch: read, phrased, tokenized, packed."""
     from benchmarks.seqio_peer import packed_batches
 
     started = time.perf_counter()
-    prepared = prepare(
-        request(args, COLD, vocabulary=args.vocabulary, cache_dir=scratch / "cold"), workers=None
-    )
+    options = {"vocabulary": args.vocabulary, "epochs": args.epochs}
+    prepared = prepare(request(args, COLD, cache_dir=scratch / "cold", **options))
     caches = prepared.open_tokens()
     count = sum(len(cache) for group in caches.values() for cache in group)
     tokens = sum(len(cache.tokens) for group in caches.values() for cache in group)
@@ -124,7 +124,8 @@ def cold(args: argparse.Namespace, scratch: Path) -> dict[str, float]:
 
     started = time.perf_counter()
     theirs_count = 0
-    for segments in packed_batches(COLD, args.data_dir, args.vocabulary, INPUTS, TARGETS):
+    lengths = {"inputs": INPUTS, "targets": TARGETS}
+    for segments in packed_batches(COLD, args.data_dir, args.vocabulary, lengths, args.epochs):
         theirs_count += int(segments.max(axis=1).sum())
     theirs = time.perf_counter() - started
     return {

@@ -25,15 +25,18 @@ BATCH = 32
 
 
 def packed_batches(
-    datasets: tuple[str, ...], data_dir: Path, vocabulary: Path, inputs: int, targets: int
+    datasets: tuple[str, ...],
+    data_dir: Path,
+    vocabulary: Path,
+    lengths: dict[str, int],
+    epochs: int,
 ) -> Iterator[np.ndarray]:
-    """Segment ids `[32, inputs + targets]` of all train rows of some datasets, once."""
+    """Segment ids `[32, inputs + targets]` of all train rows of some datasets, once an epoch."""
     tf.config.set_visible_devices([], "GPU")
     seqio.set_tfds_data_dir_override(str(data_dir))
     pieces = seqio.SentencePieceVocabulary(str(vocabulary / "sentencepiece.model"))
-    lengths = {"inputs": inputs, "targets": targets}
     parts = [
-        task.get_dataset(lengths, "train", shuffle=True, seed=0)
+        task.get_dataset(lengths, "train", shuffle=True, seed=0, num_epochs=epochs)
         for name in datasets
         for task in tasks(get_dataset(name), data_dir, pieces)
     ]
