@@ -25,6 +25,7 @@ from flan.data.rows import SourceReader, UnusableSource, check_data_dir
 from flan.data.tokenization import INPUT_LENGTH, TARGET_LENGTH, check_lengths
 from flan.data.vocabulary import load_vocabulary
 from flan.suggest import unknown_name
+from flan.templates.load import load_templates
 from flan.templates.renderings import parse_rendering
 
 
@@ -85,6 +86,8 @@ class Request:
                 f"template {self.template!r} belongs to one dataset, and {len(self.datasets)} "
                 "are to be prepared"
             )
+        if self.template is not None:
+            load_templates(get_datasets(self.datasets)[0].name).get(self.template)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,10 +130,12 @@ def plan_rows(request: Request) -> tuple[list[RowsItem], dict[tuple[str, str], s
     """The row caches of a request, and why (dataset, source) are left out.
 
     Raises:
-      FileNotFoundError: no data folder.
+      FileNotFoundError: no data folder, no vocabulary.
       UnusableSource: a source is not there, and the request does not skip such.
-      ValueError: unknown dataset.
+      ValueError: unknown dataset, damaged vocabulary.
     """
+    if request.vocabulary is not None:
+        load_vocabulary(request.vocabulary)  # one that cannot be read is said before any work
     if request.data_dir is not None:
         check_data_dir(request.data_dir)
     items: list[RowsItem] = []

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from flan.catalog.dataset import Dataset, Fields
+from flan.catalog.registry import get_datasets
 from flan.templates.exemplars import TOKEN_BUDGET, ExemplarPool
 from flan.templates.load import TemplateSet, load_templates
 from flan.templates.renderings import Rendering, parse_rendering, render_example, render_few_shot
@@ -141,3 +142,15 @@ class Phraser:
         else:
             identity["plain"] = [self.dataset.title, self.template_set.plain.source]
         return identity
+
+
+def option_sets(datasets: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """The answer choices that datasets and their templates name, for `check_round_trip`."""
+    found: dict[str, tuple[str, ...]] = {}
+    for dataset in get_datasets(datasets):
+        if dataset.options:
+            found[dataset.name] = dataset.options
+        for template in load_templates(dataset.name).templates:
+            if template.options:
+                found[f"{dataset.name}, template {template.id}"] = template.options
+    return found

@@ -23,12 +23,12 @@ from pathlib import Path
 from flan.catalog.registry import get_dataset
 from flan.data.cache import TaskCache
 from flan.data.cache_plan import Request, RowsItem, TokensItem, plan_rows, plan_tokens
+from flan.data.phrasing import option_sets
 from flan.data.prepare_jobs import rows_job, tokens_job, writer_of
 from flan.data.row_cache import RowCache
 from flan.data.vocabulary import check_round_trip, load_vocabulary
 from flan.data.workers import default_workers, run_jobs
 from flan.progress import progress_bar
-from flan.templates.load import load_templates
 
 _WORTH_WORKERS = 20_000  # rows and examples below which starting processes takes longer
 
@@ -174,13 +174,7 @@ def _prepare_rows(request: Request, items: Sequence[RowsItem], workers: int | No
 def _check_vocabulary(request: Request, items: Sequence[TokensItem]) -> None:
     """Refuses a vocabulary that cannot tell the answers of a dataset apart."""
     assert request.vocabulary is not None
-    options: dict[str, tuple[str, ...]] = {}
-    for name in dict.fromkeys(item.dataset for item in items):
-        if default := get_dataset(name).options:
-            options[name] = default
-        for template in load_templates(name).templates:
-            if template.options:
-                options[f"{name}, template {template.id}"] = template.options
+    options = option_sets(dict.fromkeys(item.dataset for item in items))
     try:
         check_round_trip(load_vocabulary(request.vocabulary), options)
     except ValueError as error:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from flan.catalog.registry import get_dataset
@@ -20,20 +20,27 @@ log = logging.getLogger("flan")
 
 # BPE statistics settle long before this; sentencepiece holds its text in memory.
 MAX_CHARACTERS = 200_000_000
-_VERSION = 1
+_VERSION = 2
 
 
-def training_texts(prepared: Prepared) -> Iterator[str]:
-    """Inputs and targets of each training row, each through one of its templates."""
-    for (name, source, split), path in prepared.rows.items():
-        if split != "train":
-            continue
+def training_texts(prepared: Prepared, characters: int = MAX_CHARACTERS) -> Iterator[str]:
+    """Inputs and targets of training rows, each through one of its templates.
+
+    Every source may give the same share of `characters`, so that no language and no kind
+    of text is left out where there is more than enough.
+    """
+    caches = [(key, path) for key, path in prepared.rows.items() if key[2] == "train"]
+    for (name, source, _), path in caches:
         phraser = Phraser(get_dataset(name))
         rows = RowCache.open(path)
+        left = characters // len(caches)
         for place, row_id in enumerate(rows.row_ids):
+            if left <= 0:
+                break
             _, rendered = phraser.phrase(rows.fields(place), source, int(row_id), 0)
             yield rendered.input
             yield rendered.target
+            left -= len(rendered.input) + len(rendered.target)
 
 
 def ensure_vocabulary(
@@ -75,22 +82,10 @@ def ensure_vocabulary(
     log.info("training a vocabulary of %d pieces, once: %s", vocab_size, folder)
     # Aside and renamed, so that two processes at it cannot trip over one another.
     aside = folder.with_name(f"{folder.name}.{os.getpid()}")
-    train_sentencepiece(
-        _up_to(training_texts(prepared), MAX_CHARACTERS), aside, vocab_size, shrink=True
-    )
+    train_sentencepiece(training_texts(prepared), aside, vocab_size, shrink=True)
     try:
         aside.rename(folder)
     except OSError:
         if not folder.is_dir():
             raise
     return folder
-
-
-def _up_to(texts: Iterable[str], characters: int) -> Iterator[str]:
-    """Texts until so many characters have been seen."""
-    seen = 0
-    for text in texts:
-        if seen >= characters:
-            return
-        seen += len(text)
-        yield text

@@ -345,20 +345,22 @@ assert "flan_rte" in seqio.TaskRegistry.names() and "flan_all" in seqio.MixtureR
 """
 
 
-def run(code, **environment):
+def run(code, home, **environment):
     import os
 
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("FLAN_", "TFDS_"))}
     return subprocess.run(
         [sys.executable, "-c", BARE + code],
-        env={**kept, "HOME": "/nonexistent", **environment},
+        env={**kept, "HOME": str(home), **environment},
         capture_output=True,
         text=True,
         check=False,
     )
 
 
-def test_a_fresh_process_needs_the_import_and_the_environment_alone(demo_data_dir, vocabulary):
+def test_a_fresh_process_needs_the_import_and_the_environment_alone(
+    demo_data_dir, vocabulary, tmp_path
+):
     code = """
 dataset = seqio.get_mixture_or_task("flan_rte").get_dataset(
     sequence_length={"inputs": 64, "targets": 16}, split="train", shuffle=False)
@@ -371,7 +373,7 @@ for name in ("FLAN_DATA_DIR", "FLAN_VOCABULARY"):
         print(name in str(error))
     os.environ[name] = value
 """
-    done = run(code, FLAN_DATA_DIR=str(demo_data_dir), FLAN_VOCABULARY=str(vocabulary))
+    done = run(code, tmp_path, FLAN_DATA_DIR=str(demo_data_dir), FLAN_VOCABULARY=str(vocabulary))
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["0", "True", "True"]
 
