@@ -6,7 +6,12 @@ names that gin files use (`ModelConfig`, `OptimizerConfig`, ...).
 
 from __future__ import annotations
 
+import functools
+import inspect
+import os
 import re
+import types
+import typing
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,22 +21,63 @@ import gin
 from flan.resources import resource_dir
 from flan.suggest import unknown_name
 
+_NONE = type(None)
+_REGISTERED: dict[str, Callable[..., Any]] = {}
 _NAME = re.compile(r"[A-Za-z_][\w./]*")
 
 
 def register(configurables: dict[str, Callable[..., Any]]) -> dict[str, Callable[..., Any]]:
     """Makes classes and functions known to gin; returns their configurable versions by name."""
-    return {
-        name: gin.external_configurable(target, name=name, module="flan")
-        for name, target in configurables.items()
-    }
+    return {name: _register(name, target) for name, target in configurables.items()}
+
+
+@functools.cache  # gin takes a name once
+def _register(name: str, target: Callable[..., Any]) -> Callable[..., Any]:
+    _REGISTERED[name] = target
+    with gin.unlock_config():  # an earlier `parse` has locked it
+        return gin.external_configurable(_type_checked(target), name=name, module="flan")
+
+
+def _type_checked(target: Callable[..., Any]) -> Callable[..., Any]:
+    """The same with a ValueError for a setting of another type than its annotation's.
+
+    Without it a word where a number belongs would fail somewhere inside.
+    """
+    hints = typing.get_type_hints(target)
+
+    def checked(**settings: Any) -> Any:
+        for name, value in settings.items():
+            allowed = _classes(hints.get(name))
+            if allowed and not isinstance(value, allowed):
+                expected = " or ".join("None" if t is _NONE else t.__name__ for t in allowed)
+                raise ValueError(f"{target.__name__}.{name} must be {expected}, got {value!r}")
+            if allowed and isinstance(value, bool) and bool not in allowed:
+                raise ValueError(f"{target.__name__}.{name} must be a number, got {value!r}")
+        return target(**settings)
+
+    # Gin reads the signature to know which settings there are; all are given by name.
+    checked.__signature__ = inspect.signature(target)  # type: ignore[attr-defined]
+    checked.__name__ = checked.__qualname__ = target.__name__
+    checked.__doc__, checked.__module__ = target.__doc__, target.__module__
+    return checked
+
+
+def _classes(hint: Any) -> tuple[type, ...]:
+    """The classes that a value may be of; empty where the annotation is no list of classes."""
+    parts = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if not all(
+        isinstance(part, type) and not getattr(part, "_is_protocol", False) for part in parts
+    ):
+        return ()
+    return (*parts, int) if float in parts else parts
 
 
 def parse(files: Sequence[str], bindings: Sequence[str]) -> None:
     """Parses gin files and `NAME=VALUE` bindings, later ones winning.
 
-    A file is looked for as it is given, then beside the shipped `configs`. A value that is
-    no gin literal is a string: `MODEL_DIR=/tmp/run` needs no quotes.
+    A file is looked for as it is given, then beside the shipped `configs`; what it
+    includes, beside it as well. A value that is no gin literal is a string:
+    `MODEL_DIR=/tmp/run` needs no quotes.
 
     Raises:
       FileNotFoundError: there is no such file; names near ones.
@@ -39,8 +85,12 @@ def parse(files: Sequence[str], bindings: Sequence[str]) -> None:
     """
     gin.clear_config()
     root = resource_dir("configs").parent
-    gin.add_config_file_search_path(str(root))
     paths = [str(_find(name, root)) for name in files]
+    folders = dict.fromkeys(str(Path(path).resolve().parent) for path in paths)
+    # Gin only lets one add folders, at the end and for good. Its other reader, which looks
+    # into Python packages, fails on `configs/`, a folder that is none.
+    gin.config._LOCATION_PREFIXES[:] = ["", *folders, str(root)]
+    gin.config._FILE_READERS[:] = [(open, os.path.isfile)]
     try:
         gin.parse_config_files_and_bindings(paths, [], finalize_config=False)
         for binding in bindings:
@@ -68,6 +118,8 @@ def _statement(binding: str) -> str:
         known = macros()
         if name not in known:
             raise ValueError(unknown_name("setting", name, sorted(known)))
+    else:
+        _check_parameter(name)
     try:
         gin.config.parse_value(value)
     except (SyntaxError, ValueError):
@@ -75,17 +127,32 @@ def _statement(binding: str) -> str:
     return f"{name} = {value}"
 
 
+def _check_parameter(name: str) -> None:
+    """ValueError with near names for `Unknown.parameter` and `Configurable.unknown`."""
+    selector, _, parameter = name.rpartition("/")[2].removeprefix("flan.").rpartition(".")
+    if selector not in _REGISTERED:
+        if not gin.config._REGISTRY.matching_selectors(selector):
+            raise ValueError(unknown_name("configurable", selector, sorted(_REGISTERED)))
+        return
+    known = inspect.signature(_REGISTERED[selector]).parameters
+    if parameter not in known:
+        raise ValueError(unknown_name(f"setting of {selector}", parameter, known))
+
+
 def build(configurable: Callable[..., Any]) -> Any:
-    """Calls a configurable with its gin settings; ValueError for a required one that is missing."""
+    """Calls a configurable with its gin settings.
+
+    Raises ValueError for what the settings make impossible and for a required one that is
+    not set.
+    """
     try:
         return configurable()
     except (TypeError, RuntimeError, ValueError) as error:
-        # Gin appends where in which file a value was used: keep the sentence before it.
-        message = str(error).strip().splitlines()
-        text = next((line for line in message if line.strip()), type(error).__name__)
-        if "REQUIRED" in str(error):
+        # Gin appends the chain of configurables that led there.
+        text = " ".join(str(error).strip().split("\n  In call to configurable")[0].split())
+        if "REQUIRED" in str(error) or "Required" in str(error):
             text = f"{text} (set it with --gin.NAME=VALUE; MODEL_DIR is the usual one)"
-        raise ValueError(f"gin: {text.strip()}") from error
+        raise ValueError(text) from error
 
 
 def macros() -> set[str]:
