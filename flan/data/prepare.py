@@ -125,7 +125,8 @@ def ensure_prepared(request: Request, workers: int | None = None) -> Prepared:
         command += ["--result", str(result)]
         if workers is not None:
             command += ["--workers", str(workers)]
-        code = subprocess.run(command, stdout=sys.stderr, check=False).returncode
+        # 2, not sys.stderr: in a notebook that is no file.
+        code = subprocess.run(command, stdout=2, check=False).returncode
         answer = json.loads(result.read_text()) if result.is_file() else {}
     if "error" in answer:
         raise ValueError(answer["error"])
