@@ -148,7 +148,8 @@ def plan_rows(request: Request) -> tuple[list[RowsItem], dict[tuple[str, str], s
                 missing[dataset.name, source.name] = str(error)
     if missing and (not request.skip_missing or not items):
         reasons = "\n".join(f"- {reason}" for reason in missing.values())
-        hint = "" if request.skip_missing else "\nOr go on without them: --skip_missing"
+        hint = "\nOr go on without them: --skip_missing (`flan train`: --gin.ON_MISSING=skip)"
+        hint = "" if request.skip_missing else hint
         raise UnusableSource(f"{len(missing)} of the sources cannot be used:\n{reasons}{hint}")
     return items, missing
 
