@@ -17,8 +17,10 @@ from flan.data.mixture import RATE_LIMIT
 from flan.data.names import TaskName, parse_task_name
 from flan.data.prepare import Prepared, ensure_prepared
 from flan.data.text import TextData as TextBatches
+from flan.data.tokenization import check_lengths
 from flan.data.vocabulary import DEFAULT_SIZE, load_vocabulary
 from flan.data.vocabulary_training import ensure_vocabulary
+from flan.templates.load import load_templates
 
 log = logging.getLogger("flan")
 
@@ -50,11 +52,19 @@ class _TfdsData(abc.ABC):
     vocab_size: int = DEFAULT_SIZE
 
     def __post_init__(self) -> None:
-        if set(self.feature_lengths) != {"inputs", "targets"}:
+        lengths = self.feature_lengths
+        if (
+            not isinstance(lengths, Mapping)
+            or set(lengths) != {"inputs", "targets"}
+            or any(type(length) is not int for length in lengths.values())
+        ):
             raise ValueError(
                 "TASK_FEATURE_LENGTHS must give 'inputs' and 'targets', as in "
-                f"{FEATURE_LENGTHS}; got {dict(self.feature_lengths)}"
+                f"{FEATURE_LENGTHS}; got {lengths!r}"
             )
+        check_lengths(self.feature_lengths["inputs"], self.feature_lengths["targets"])
+        if self.task.template is not None:
+            load_templates(self.task.datasets[0]).get(self.task.template)
         if self.on_missing not in ("error", "skip"):
             raise ValueError(f"ON_MISSING must be 'error' or 'skip', got {self.on_missing!r}")
 
@@ -97,7 +107,13 @@ class _TfdsData(abc.ABC):
             )
         )
         for (dataset, source), reason in prepared.missing.items():
-            log.warning("LEFT OUT: %s (%s): %s", dataset, source, reason)
+            log.warning("LEFT OUT: %s (%s): %s", dataset, source, " ".join(reason.split()))
+        if prepared.missing:
+            log.warning(
+                "*** %d sources are not on disk: the run trains WITHOUT them (ON_MISSING='skip'). "
+                "Datasets with no other source stand in receipt.json at rate 0 ***",
+                len(prepared.missing),
+            )
         return prepared
 
 
@@ -136,9 +152,11 @@ class InstructionData(_TfdsData):
             cap=self.cap,
             seed=seed,
         )
-        caches = {name: opened for name, opened in prepared.open_tokens().items() if opened}
+        opened = prepared.open_tokens()
+        # A dataset that was left out stays in the receipt, with no rows.
+        caches = {name: opened.get(name, []) for name in self.task.datasets}
         data = open_train_data(
-            list(caches),
+            self.task.datasets,
             caches,
             batch_size=batch_size,
             length=self.row_length,
@@ -175,10 +193,13 @@ class TextData(_TfdsData):
     ) -> TextBatches:
         """Prepares what is missing and opens it; raises as `ensure_prepared` and the loader do."""
         prepared = self._prepare(vocabulary_dir, "text", input_length=_WHOLE_DOCUMENT)
-        return TextBatches(
-            prepared.open_tokens(),
+        opened = prepared.open_tokens()
+        data = TextBatches(
+            {name: opened.get(name, []) for name in self.task.datasets},
             HostRows(batch_size, steps, host, hosts),
             length=self.row_length,
             seed=seed,
             bos_id=load_vocabulary(vocabulary_dir).bos_id,
         )
+        log.info("%s", data.receipt.table())
+        return data

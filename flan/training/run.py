@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -14,19 +13,23 @@ from jax.sharding import Mesh
 
 from flan import partitioning
 from flan.checkpoints import layout
-from flan.checkpoints.manager import (
-    CheckpointError,
-    CheckpointManager,
-    check_same_model,
-    quiet_orbax,
-    split_step,
-)
-from flan.data.vocabulary import Vocabulary, load_vocabulary
+from flan.checkpoints.manager import CheckpointManager, quiet_orbax
+from flan.data.receipt import Receipt
+from flan.data.vocabulary import load_vocabulary
 from flan.models.config import ModelConfig
 from flan.partitioning import MeshConfig
 from flan.training.loop import BatchSource, LoopConfig, train_loop
 from flan.training.metrics import MetricsWriter
 from flan.training.optimizer import OptimizerConfig, make_optimizer
+from flan.training.receipts import record_observed, write_receipt
+from flan.training.start import (
+    another,
+    check_initial,
+    choose_model,
+    choose_vocabulary,
+    metadata_before,
+    with_initial_params,
+)
 from flan.training.state import TrainState, abstract_state, create_state
 from flan.training.step import StepConfig, make_train_step
 
@@ -45,8 +48,11 @@ class OpenData(BatchSource, Protocol):
         """Hash of all that decides the batches."""
 
     @property
-    def receipt(self) -> Any:
-        """What the mixture consists of: has `to_json()`; None for raw text."""
+    def receipt(self) -> Receipt | None:
+        """What the mixture consists of; None where there is nothing to tell."""
+
+    def observe(self, steps: int | None = None) -> Receipt:
+        """The receipt with what the first `steps` steps read; not called without a receipt."""
 
 
 class DataConfig(Protocol):
@@ -110,7 +116,7 @@ def run(config: RunConfig, operative_config: Callable[[], str] | None = None) ->
       Preempted, NonFiniteLossError: see `train_loop`.
     """
     quiet_orbax()
-    model_dir = Path(config.model_dir)
+    model_dir = Path(config.model_dir).expanduser()
     tx = make_optimizer(config.optimizer)
     mesh = partitioning.make_mesh(config.mesh)
     partitioning.check_batch(mesh, config.batch_size)
@@ -121,16 +127,18 @@ def run(config: RunConfig, operative_config: Callable[[], str] | None = None) ->
             f"{config.step.microbatches} microbatches; make BATCH_SIZE a multiple"
         )
     partitioning.check_batch(mesh, part)
-    wanted = _model_config(config)
+    initial = _path(config.initial_checkpoint_path)
+    wanted = choose_model(config.model, initial)
 
-    vocabulary_dir = _vocabulary_dir(config, model_dir)
+    vocabulary_dir = choose_vocabulary(
+        config.vocabulary, model_dir, initial, config.data.vocabulary
+    )
     vocabulary = load_vocabulary(vocabulary_dir)
     model_config = wanted.for_vocabulary(vocabulary.vocab_size)
-    if (model_dir / layout.MODEL_FILE).is_file():
-        check_same_model(layout.read_model_config(model_dir), model_config, model_dir)
-    if config.initial_checkpoint_path:
-        source, _ = split_step(Path(config.initial_checkpoint_path))
-        check_same_model(layout.read_model_config(source), model_config, source)
+    abstract = abstract_state(model_config, tx, mesh, config.mesh)
+    before = metadata_before(model_dir, model_config, vocabulary)
+    if initial:
+        check_initial(initial, model_config, vocabulary)
 
     data = config.data.open(
         vocabulary_dir,
@@ -140,6 +148,8 @@ def run(config: RunConfig, operative_config: Callable[[], str] | None = None) ->
         jax.process_index(),
         jax.process_count(),
     )
+    if before is not None and before.get("data_fingerprint") != data.fingerprint:
+        raise another(model_dir, "data (mixture, templates, lengths, batch size or seed)")
     metadata = {
         "seed": config.seed,
         "data_fingerprint": data.fingerprint,
@@ -150,119 +160,49 @@ def run(config: RunConfig, operative_config: Callable[[], str] | None = None) ->
         "gin": operative_config() if operative_config else "",
     }
 
+    # A fresh state is made before the model folder: the initial checkpoint may be unreadable.
+    state = None
+    if before is None:
+        state = create_state(model_config, tx, config.seed, mesh, config.mesh)
+        if initial:
+            state = with_initial_params(state, initial)
     manager = CheckpointManager(model_dir, keep=config.loop.keep)
     try:
-        state = _start(config, model_config, tx, mesh, manager, vocabulary, metadata)
+        if state is None:
+            state, _ = manager.restore(abstract)
+            log.info("resuming %s at step %d", model_dir, int(state.step))
         first = int(state.step)
-        _describe(config, model_config, vocabulary_dir, data, metadata, mesh, first)
         if first >= config.loop.steps:
             log.warning("%s has reached step %d already: nothing to do", model_dir, first)
-            return state
-        step = make_train_step(
-            model_config, tx, _seeded(config), mesh, config.mesh, data.max_targets
-        )
-        writer = MetricsWriter(model_dir, start_step=first)
-        try:
-            return train_loop(state, step, data, config.loop, mesh, manager, writer, metadata)
-        finally:
-            writer.close()
+        else:
+            _describe(config, model_dir, model_config, vocabulary_dir, data, metadata, mesh, first)
+            step = make_train_step(
+                model_config, tx, _seeded(config), mesh, config.mesh, data.max_targets
+            )
+            writer = MetricsWriter(model_dir, start_step=first)
+            try:
+                state = train_loop(state, step, data, config.loop, mesh, manager, writer, metadata)
+            finally:
+                writer.close()
+        # Also where nothing was left to do: a kill may have come before this line.
+        if data.receipt is not None and jax.process_index() == 0:
+            record_observed(model_dir, data.observe(int(state.step)))
+        return state
     finally:
         manager.close()
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text).expanduser() if text else None
 
 
 def _seeded(config: RunConfig) -> StepConfig:
     return dataclasses.replace(config.step, seed=config.seed)
 
 
-def _model_config(config: RunConfig) -> ModelConfig:
-    """The network that was asked for, or the initial checkpoint's."""
-    if config.initial_checkpoint_path:
-        source, _ = split_step(Path(config.initial_checkpoint_path))
-        if not source.is_dir():
-            raise FileNotFoundError(
-                f"INITIAL_CHECKPOINT_PATH {config.initial_checkpoint_path}: no such folder"
-            )
-        found = layout.read_model_config(source)
-        if config.model is None:
-            return found
-        if config.model.vocab_size == 0:
-            # The checkpoint's embedding decides; the other sizes are compared below.
-            return dataclasses.replace(config.model, vocab_size=found.vocab_size)
-        return config.model
-    if config.model is None:
-        raise ValueError(
-            "no model: give --gin_file=configs/models/tiny.gin (or another size), or "
-            "--gin.INITIAL_CHECKPOINT_PATH=FOLDER to take the sizes from a checkpoint"
-        )
-    return config.model
-
-
-def _vocabulary_dir(config: RunConfig, model_dir: Path) -> Path:
-    """The vocabulary asked for, else the one of the resumed run, the initial checkpoint, the data."""
-    if config.vocabulary:
-        return config.data.vocabulary(config.vocabulary)
-    candidates = [model_dir / layout.VOCABULARY]
-    if config.initial_checkpoint_path:
-        source, _ = split_step(Path(config.initial_checkpoint_path))
-        candidates.append(source / layout.VOCABULARY)
-    for candidate in candidates:
-        if candidate.is_dir():
-            return candidate
-    return config.data.vocabulary(None)
-
-
-def _start(
-    config: RunConfig,
-    model_config: ModelConfig,
-    tx: Any,
-    mesh: Mesh,
-    manager: CheckpointManager,
-    vocabulary: Vocabulary,
-    metadata: dict[str, Any],
-) -> TrainState:
-    """The state to go on from: this folder's newest, the initial checkpoint's, or a fresh one."""
-    if manager.steps():
-        abstract = abstract_state(model_config, tx, mesh, config.mesh)
-        state, before = manager.restore(abstract)
-        for key, what in (
-            ("vocabulary_fingerprint", "vocabulary"),
-            ("data_fingerprint", "data (mixture, lengths, batch size or seed)"),
-        ):
-            if before.get(key) != metadata[key]:
-                raise CheckpointError(
-                    f"{config.model_dir} holds a run on another {what}: it cannot be resumed with "
-                    "these settings. Use its own settings (config.gin there), or another MODEL_DIR"
-                )
-        log.info("resuming %s at step %d", config.model_dir, int(state.step))
-        return state
-    state = create_state(model_config, tx, config.seed, mesh, config.mesh)
-    if config.initial_checkpoint_path:
-        state = _with_initial_params(state, Path(config.initial_checkpoint_path), vocabulary)
-    return state
-
-
-def _with_initial_params(state: TrainState, path: Path, vocabulary: Vocabulary) -> TrainState:
-    source, step = split_step(path)
-    abstract = jax.tree.map(
-        lambda p: jax.ShapeDtypeStruct(p.shape, p.dtype, sharding=p.sharding), state.params
-    )
-    reader = CheckpointManager(source, read_only=True)
-    try:
-        params, found, before = reader.restore_params(abstract, step)
-    finally:
-        reader.close()
-    stored = before.get("vocabulary_fingerprint")
-    if stored and stored != vocabulary.fingerprint:
-        raise CheckpointError(
-            f"{source} was trained with another vocabulary (fingerprint {stored[:12]}) than the "
-            f"run's ({vocabulary.fingerprint[:12]}); leave VOCABULARY unset to use the checkpoint's"
-        )
-    log.info("starting from %s, step %d", source, found)
-    return state._replace(params=params)
-
-
 def _describe(
     config: RunConfig,
+    model_dir: Path,
     model_config: ModelConfig,
     vocabulary_dir: Path,
     data: OpenData,
@@ -271,13 +211,12 @@ def _describe(
     first: int,
 ) -> None:
     """Writes what belongs beside the checkpoints, and says what is about to run."""
-    model_dir = Path(config.model_dir)
-    layout.write_model_config(model_dir, model_config)
-    layout.copy_vocabulary(vocabulary_dir, model_dir)
-    layout.write_text(model_dir / layout.CONFIG_FILE, metadata["gin"])
-    if data.receipt is not None:
-        receipt = json.dumps(data.receipt.to_json(), indent=2, sort_keys=True)
-        layout.write_text(model_dir / layout.RECEIPT_FILE, receipt + "\n")
+    if jax.process_index() == 0:
+        layout.write_model_config(model_dir, model_config)
+        layout.copy_vocabulary(vocabulary_dir, model_dir)
+        layout.write_text(model_dir / layout.CONFIG_FILE, metadata["gin"])
+        if data.receipt is not None:
+            write_receipt(model_dir, data.receipt)
     shape = " x ".join(f"{name} {size}" for name, size in mesh.shape.items() if size > 1)
     log.info(
         "%s parameters, %s, steps %d to %d, %d rows a batch, in %s",

@@ -1,0 +1,51 @@
+"""A run's mixture receipt on disk, and whether the run read what it promised."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from pathlib import Path
+
+from flan.checkpoints import layout
+from flan.data.mixture import WINDOW
+from flan.data.receipt import Receipt, ReceiptLine
+
+log = logging.getLogger("flan")
+
+
+def write_receipt(model_dir: Path, receipt: Receipt) -> None:
+    """Writes `receipt.json`."""
+    text = json.dumps(receipt.to_json(), indent=2, sort_keys=True)
+    layout.write_text(model_dir / layout.RECEIPT_FILE, text + "\n")
+
+
+def record_observed(model_dir: Path, observed: Receipt) -> None:
+    """Puts beside the expected examples those that the run has read; warns where they differ."""
+    write_receipt(model_dir, observed)
+    for line in off_expected(observed):
+        log.warning(
+            "%s: %s examples read where the mixture promised %.1f; compare its receipt with the "
+            "caches, and tell the authors",
+            line.dataset,
+            f"{line.observed:,}",
+            line.expected,
+        )
+
+
+def off_expected(receipt: Receipt) -> list[ReceiptLine]:
+    """Datasets that were read clearly more or less often than the mixture promised.
+
+    Raw text promises no shares: none of it is listed.
+    """
+    # The mixture is exact at the end of each packing window, so only the last one, cut off
+    # among its shuffled rows, strays: by chance, like that many draws of a die or fewer.
+    # Five standard deviations happen to no run; a wrong rate shows from some hundred draws on.
+    return [
+        line
+        for line in receipt.lines
+        if receipt.rate_limit is not None
+        and line.observed is not None
+        and abs(line.observed - line.expected)
+        > 1 + 5 * math.sqrt(min(line.expected, line.probability * WINDOW))
+    ]
