@@ -13,8 +13,10 @@ stopped by SIGTERM after saving (run the same command again to go on).
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import sys
+from collections.abc import Iterator
 
 EXIT_NON_FINITE = 3
 EXIT_PREEMPTED = 75  # sysexits' EX_TEMPFAIL: try again
@@ -75,13 +77,10 @@ def run(args: argparse.Namespace) -> int:
     from flan.training.loop import NonFiniteLossError, Preempted
     from flan.training.run import run as run_training
 
-    log = logging.getLogger("flan")
-    log.addHandler(logging.StreamHandler(sys.stderr))
-    log.setLevel(logging.INFO)
-    log.propagate = False
     config = gin_edge.build(configurable["RunConfig"])
     try:
-        state = run_training(config, gin_edge.operative_config)
+        with _log_to_stderr():
+            state = run_training(config, gin_edge.operative_config)
     except Preempted as stopped:
         print(f"flan: {stopped}; run the same command to go on", file=sys.stderr)
         return EXIT_PREEMPTED
@@ -90,3 +89,20 @@ def run(args: argparse.Namespace) -> int:
         return EXIT_NON_FINITE
     print(f"trained to step {int(state.step)}: {config.model_dir}")
     return 0
+
+
+@contextlib.contextmanager
+def _log_to_stderr() -> Iterator[None]:
+    """Shows the package's log within it, without the prefixes of logging's root."""
+    log = logging.getLogger("flan")
+    handler = logging.StreamHandler(sys.stderr)
+    level, propagate = log.level, log.propagate
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+        log.propagate = propagate
