@@ -32,3 +32,13 @@ def real_data() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("FLAN_REAL_DATA is not set to a folder of real TFDS data")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def small_demo(tmp_path_factory) -> Path:
+    """A TFDS folder with 60 train rows and 20 of each other split of RTE, SST-2 and TREC."""
+    from flan.data.demo import write_demo
+
+    folder = tmp_path_factory.mktemp("small_demo")
+    write_demo(folder, ("rte", "sst2", "trec"), train_rows=60, eval_rows=20)
+    return folder
