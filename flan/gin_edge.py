@@ -6,6 +6,7 @@ names that gin files use (`ModelConfig`, `OptimizerConfig`, ...).
 
 from __future__ import annotations
 
+import ast
 import functools
 import inspect
 import os
@@ -23,6 +24,8 @@ from flan.suggest import unknown_name
 
 _NONE = type(None)
 _REGISTERED: dict[str, Callable[..., Any]] = {}
+# How gin says that a macro, or a parameter, was left at %gin.REQUIRED.
+_REQUIRED = re.compile(r"([\w.]+?)(?:/macro\.value)? set to `%gin\.REQUIRED`")
 _NAME = re.compile(r"[A-Za-z_][\w./]*")
 
 
@@ -48,11 +51,10 @@ def _type_checked(target: Callable[..., Any]) -> Callable[..., Any]:
     def checked(**settings: Any) -> Any:
         for name, value in settings.items():
             allowed = _classes(hints.get(name))
-            if allowed and not isinstance(value, allowed):
+            a_bool = isinstance(value, bool)  # and so an int to Python
+            if allowed and (bool not in allowed if a_bool else not isinstance(value, allowed)):
                 expected = " or ".join("None" if t is _NONE else t.__name__ for t in allowed)
                 raise ValueError(f"{target.__name__}.{name} must be {expected}, got {value!r}")
-            if allowed and isinstance(value, bool) and bool not in allowed:
-                raise ValueError(f"{target.__name__}.{name} must be a number, got {value!r}")
         return target(**settings)
 
     # Gin reads the signature to know which settings there are; all are given by name.
@@ -97,6 +99,8 @@ def parse(files: Sequence[str], bindings: Sequence[str]) -> None:
             gin.parse_config(_statement(binding))
         gin.finalize()
     except (ValueError, SyntaxError, OSError, RuntimeError) as error:
+        if required := _REQUIRED.search(str(error)):
+            raise ValueError(f"{required[1]} must be set: add --gin.{required[1]}=VALUE") from error
         raise ValueError(f"gin: {' '.join(str(error).split())}") from error
 
 
@@ -120,11 +124,24 @@ def _statement(binding: str) -> str:
             raise ValueError(unknown_name("setting", name, sorted(known)))
     else:
         _check_parameter(name)
+    if value.startswith("%") and value[1:] not in macros() and not value.startswith("%gin."):
+        raise ValueError(unknown_name("setting", value[1:], sorted(macros())))
+    return f"{name} = {value if _is_literal(value) else repr(value)}"
+
+
+def _is_literal(value: str) -> bool:
+    """Whether gin reads all of it as a value; it would take the 2024 of `2024-run` and choke."""
     try:
-        gin.config.parse_value(value)
+        ast.literal_eval(value)
     except (SyntaxError, ValueError):
-        value = repr(value)
-    return f"{name} = {value}"
+        if value[:1] in "([{":  # with references in it, perhaps
+            try:
+                gin.config.parse_value(value)
+            except (SyntaxError, ValueError):
+                return False
+            return bool(value)
+        return value[:1] in "@%" and bool(value)
+    return True
 
 
 def _check_parameter(name: str) -> None:
@@ -150,8 +167,6 @@ def build(configurable: Callable[..., Any]) -> Any:
     except (TypeError, RuntimeError, ValueError) as error:
         # Gin appends the chain of configurables that led there.
         text = " ".join(str(error).strip().split("\n  In call to configurable")[0].split())
-        if "REQUIRED" in str(error) or "Required" in str(error):
-            text = f"{text} (set it with --gin.NAME=VALUE; MODEL_DIR is the usual one)"
         raise ValueError(text) from error
 
 
