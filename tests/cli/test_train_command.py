@@ -341,7 +341,8 @@ def test_a_mistake_is_told_in_one_line_and_leaves_nothing(flags, tmp_path, capsy
 
 def test_a_run_without_a_folder_is_refused(flags, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert "MODEL_DIR" in refused(flags, tmp_path, capsys)
+    message = refused(flags, tmp_path, capsys)
+    assert message == "MODEL_DIR must be set: add --gin.MODEL_DIR=VALUE"
 
 
 def test_a_setting_without_a_value_is_refused(flags, tmp_path, capsys):
