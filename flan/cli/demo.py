@@ -28,9 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rows",
         type=int,
-        default=20,
+        default=12,
         metavar="N",
-        help="rows of each source and split to evaluate on (default: 20)",
+        help="rows of each source and split to evaluate on (default: 12)",
     )
 
 

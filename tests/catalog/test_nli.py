@@ -88,22 +88,26 @@ def test_demo_labels_follow_from_the_text(tfds):
     names = {0: "entailment", 1: "neutral", 2: "contradiction"}
     for row in generator("nli", tfds)(random.Random(4), 200):
         premise = _facts(row.get("premise", row.get("context")))
-        ((slot, value),) = _facts(row["hypothesis"]).items()
+        ((slot, said),) = _facts(row["hypothesis"]).items()
         expected = (
             "neutral"
             if slot not in premise
             else "entailment"
-            if premise[slot] == value
+            if premise[slot] == said
             else "contradiction"
         )
         assert names[row["label"]] == expected, row
 
 
 def _facts(text):
-    """Which value each slot has in a text, read off its words alone."""
-    words = re.findall(r"\w+", text)
+    """Which value each slot has in a text, and whether it is denied, read off its words alone."""
+    sentences = [re.findall(r"\w+", sentence) for sentence in text.split(".")]
     return {
-        slot: word for slot, values in scenes.VALUES.items() for word in words if word in values
+        slot: (word, "not" in words)
+        for slot, values in scenes.VALUES.items()
+        for words in sentences
+        for word in words
+        if word in values
     }
 
 

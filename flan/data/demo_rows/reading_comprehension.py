@@ -5,36 +5,33 @@ from __future__ import annotations
 import random
 from typing import Any
 
+from flan.data.demo_rows.scenes import DENIED, changed, deny, scene, state
 from flan.data.demo_rows.world import ANIMALS, COLOURS, PEOPLE, PLACES, THINGS, USES, other, plural
+
+_YES_NO = {
+    "place": "is the {animal} in the {place}",
+    "colour": "is the {thing} {colour}",
+    "owner": "does the {thing} belong to {owner}",
+}
 
 
 def bool_q(rng: random.Random, count: int) -> list[dict[str, Any]]:
-    """bool_q: asks for the place, the colour or the owner that the passage states, or for another."""
+    """bool_q: asks for a fact that the passage states, denies, or gives another value."""
     rows = []
     for _ in range(count):
-        animal, thing = rng.choice(ANIMALS), rng.choice(THINGS)
-        facts = {
-            "place": rng.choice(PLACES),
-            "colour": rng.choice(COLOURS),
-            "owner": rng.choice(PEOPLE),
-        }
-        passage = (
-            f"The {animal} is in the {facts['place']} with a {facts['colour']} {thing}. "
-            f"The {thing} belongs to {facts['owner']}."
-        )
+        facts = scene(rng)
+        told = rng.sample(tuple(_YES_NO), 2)
+        asked = rng.choice(told)
         answer = rng.random() < 0.5
-        asked = rng.choice(tuple(facts))
-        words = {"place": PLACES, "colour": COLOURS, "owner": PEOPLE}[asked]
-        said = facts[asked] if answer else other(rng, words, facts[asked])
-        question = {
-            "place": f"is the {animal} in the {said}",
-            "colour": f"is the {thing} {said}",
-            "owner": f"does the {thing} belong to {said.lower()}",
-        }[asked]
+        passage = state(rng, facts, told)
+        if not answer and rng.random() < DENIED:
+            passage = deny(rng, facts, told, asked)
+        elif not answer:
+            facts = changed(rng, facts, asked)
         rows.append(
             {
-                "question": question,
-                "title": animal.capitalize(),
+                "question": _YES_NO[asked].format(**facts).lower(),
+                "title": facts["animal"].capitalize(),
                 "passage": passage,
                 "answer": answer,
             }

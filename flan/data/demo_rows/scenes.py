@@ -2,7 +2,9 @@
 
 A scene has an animal and a thing, and four facts about them, its slots. A text states
 some of them. Whether a statement follows can then be read off: its slot is stated with
-the same value, with another value, or not at all.
+the same value, denied, stated with another value, or not stated at all. A contradiction
+is mostly a denial, as in real inference data, and a model of a million parameters can
+learn what a "not" does where comparing two values is beyond it.
 """
 
 from __future__ import annotations
@@ -32,6 +34,16 @@ STATEMENTS = {
     "colour": ("The {thing} is {colour}.", "There is a {colour} {thing}."),
     "owner": ("The {thing} belongs to {owner}.", "{owner} has the {thing}."),
 }
+DENIALS = {
+    "place": ("The {animal} is not in the {place}.", "You do not see the {animal} in the {place}."),
+    "action": (
+        "It is not true that the {animal} {action}.",
+        "No, the {animal} is not one that {action}.",
+    ),
+    "colour": ("The {thing} is not {colour}.", "There is not a {colour} {thing}."),
+    "owner": ("The {thing} does not belong to {owner}.", "{owner} does not have the {thing}."),
+}
+DENIED = 0.8  # of the contradictions; the others state another value
 QUESTIONS = {
     "place": ("Where is the {animal}?", "In which place is the {animal}?"),
     "action": ("What does the {animal} do?", "What is the {animal} doing?"),
@@ -56,6 +68,14 @@ def state(rng: random.Random, facts: Scene, slots: Sequence[str]) -> str:
     return " ".join(rng.choice(STATEMENTS[slot]).format(**facts) for slot in slots)
 
 
+def deny(rng: random.Random, facts: Scene, slots: Sequence[str], denied: str) -> str:
+    """As `state`, with one of the slots denied."""
+    return " ".join(
+        rng.choice((DENIALS if slot == denied else STATEMENTS)[slot]).format(**facts)
+        for slot in slots
+    )
+
+
 def infer(rng: random.Random, stated: int, relation: str) -> tuple[str, str]:
     """A premise that states `stated` slots, and a hypothesis in the given relation to it.
 
@@ -69,5 +89,9 @@ def infer(rng: random.Random, stated: int, relation: str) -> tuple[str, str]:
     premise = state(rng, facts, told)
     slot = untold if relation == "neutral" else rng.choice(told)
     if relation == "contradiction":
+        if rng.random() < DENIED:
+            if rng.random() < 0.5:
+                return premise, deny(rng, facts, [slot], slot)
+            return deny(rng, facts, told, slot), state(rng, facts, [slot])
         facts = changed(rng, facts, slot)
     return premise, state(rng, facts, [slot])
