@@ -23,7 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--pretrain_steps", type=int, metavar="N", help="instead of demo_pretrain.gin's"
     )
     parser.add_argument(
-        "--tune_steps", type=int, metavar="N", help="instead of demo_finetune.gin's"
+        "--tune_steps",
+        type=int,
+        metavar="N",
+        help="instead of demo_finetune.gin's 800; more than its 20 of warm-up",
     )
     parser.add_argument(
         "--rows",

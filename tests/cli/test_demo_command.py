@@ -10,7 +10,7 @@ import pytest
 from flan.cli.main import main
 from flan.evaluation.results import load_cells
 
-SMALL = ["--pretrain_steps", "3", "--tune_steps", "3", "--rows", "1"]
+SMALL = ["--pretrain_steps", "3", "--tune_steps", "22", "--rows", "1"]
 
 
 @pytest.mark.slow
