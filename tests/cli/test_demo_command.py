@@ -31,10 +31,11 @@ def test_the_demo_ends_in_a_report_and_is_quick_the_second_time(tmp_path, capfd)
     capfd.readouterr()
     assert main(["demo", "--out", str(out), *SMALL]) == 0
     assert "nothing to do" in capfd.readouterr().err
-    made_anew = [
-        path
+    made_anew = {
+        path.name
         for folder in ("caches", "base", "results/base", "tfds")
         for path in (out / folder).rglob("*")
-        if path.is_file() and path.stat().st_mtime > stamp and path.name != ".prepare.lock"
-    ]
-    assert made_anew == []
+        if path.is_file() and path.stat().st_mtime > stamp
+    }
+    # Descriptions may be written again; data, caches, weights and scores may not.
+    assert made_anew <= {"receipt.json", "checkpoint.json", ".prepare.lock"}
