@@ -204,8 +204,8 @@ def qnli(row: Row) -> Fields | None:
 def rte(row: Row) -> Fields | None:
     """Recognizing Textual Entailment (super_glue/rte): two-way inference on news sentences.
 
-    Row:    {"premise": "No Weapons of Mass Destruction Found in Iraq Yet.",
-             "hypothesis": "Weapons of Mass Destruction Found in Iraq.", "label": 1, "idx": 0}
+    Row:    {"premise": "The ferry has not sailed since the storm.",
+             "hypothesis": "The ferry sailed during the storm.", "label": 1, "idx": 0}
     Fields: premise and hypothesis as they are; options ("yes", "no"), answer "no".
     """
     return choice(("yes", "no"), row["label"], premise=row["premise"], hypothesis=row["hypothesis"])
