@@ -15,6 +15,7 @@ import json
 import shutil
 from pathlib import Path
 
+from flan.data import atomic
 from flan.models.config import ModelConfig
 
 CHECKPOINTS = "checkpoints"
@@ -26,16 +27,10 @@ METRICS_FILE = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes a file whole or not at all."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
-
-
 def write_model_config(model_dir: Path, config: ModelConfig) -> None:
     """Writes `model.json`."""
-    write_text(model_dir / MODEL_FILE, json.dumps(config.to_json(), indent=2) + "\n")
+    text = json.dumps(config.to_json(), indent=2) + "\n"
+    atomic.write_file(model_dir / MODEL_FILE, text.encode())
 
 
 def read_model_config(model_dir: Path) -> ModelConfig:
@@ -59,7 +54,5 @@ def copy_vocabulary(vocabulary: Path, model_dir: Path) -> None:
     target = model_dir / VOCABULARY
     if target.is_dir() or vocabulary.resolve() == target.resolve():
         return
-    partial = model_dir / f"{VOCABULARY}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(vocabulary, partial)
-    partial.rename(target)
+    with atomic.new_folder(target) as folder:
+        shutil.copytree(vocabulary, folder, dirs_exist_ok=True)

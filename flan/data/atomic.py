@@ -36,8 +36,8 @@ def new_folder(path: Path, replace: bool = False) -> Iterator[Path]:
     """A folder to fill, which becomes `path` when the block ends without an error.
 
     Args:
-      path: where it will lie. What another process put there meanwhile is kept, unless
-      replace: is true, which puts the new folder in the place of an old one.
+      path: where it will lie. What another process put there meanwhile is kept.
+      replace: put the new folder in the place of an old one instead.
 
     An error removes the unfinished folder; one left by a killed process of this machine is
     removed by the next call for the same path.

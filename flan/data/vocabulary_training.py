@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -80,12 +79,5 @@ def ensure_vocabulary(
     if folder.is_dir():
         return folder
     log.info("training a vocabulary of %d pieces, once: %s", vocab_size, folder)
-    # Aside and renamed, so that two processes at it cannot trip over one another.
-    aside = folder.with_name(f"{folder.name}.{os.getpid()}")
-    train_sentencepiece(training_texts(prepared), aside, vocab_size, shrink=True)
-    try:
-        aside.rename(folder)
-    except OSError:
-        if not folder.is_dir():
-            raise
+    train_sentencepiece(training_texts(prepared), folder, vocab_size, shrink=True)
     return folder

@@ -8,6 +8,7 @@ from pathlib import Path
 from tensorboardX import SummaryWriter
 
 from flan.checkpoints import layout
+from flan.data import atomic
 
 
 class MetricsWriter:
@@ -23,7 +24,8 @@ class MetricsWriter:
         self._path = model_dir / layout.METRICS_FILE
         if self._path.exists():
             kept = [line for line in read_metrics(self._path) if line["step"] <= start_step]
-            layout.write_text(self._path, "".join(json.dumps(line) + "\n" for line in kept))
+            text = "".join(json.dumps(line) + "\n" for line in kept)
+            atomic.write_file(self._path, text.encode())
         self._file = self._path.open("a", encoding="utf-8")
         self._events = SummaryWriter(
             str(model_dir / layout.TENSORBOARD), purge_step=start_step + 1, max_queue=100

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from pathlib import Path
 
 from flan.checkpoints import layout
+from flan.data import atomic
 from flan.data.mixture import WINDOW
 from flan.data.receipt import Receipt, ReceiptLine
 
@@ -16,8 +16,7 @@ log = logging.getLogger("flan")
 
 def write_receipt(model_dir: Path, receipt: Receipt) -> None:
     """Writes `receipt.json`."""
-    text = json.dumps(receipt.to_json(), indent=2, sort_keys=True)
-    layout.write_text(model_dir / layout.RECEIPT_FILE, text + "\n")
+    atomic.write_json(model_dir / layout.RECEIPT_FILE, receipt.to_json())
 
 
 def record_observed(model_dir: Path, observed: Receipt) -> None:

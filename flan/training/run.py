@@ -14,6 +14,7 @@ from jax.sharding import Mesh
 from flan import partitioning
 from flan.checkpoints import layout
 from flan.checkpoints.manager import CheckpointManager, quiet_orbax
+from flan.data import atomic
 from flan.data.receipt import Receipt
 from flan.data.vocabulary import load_vocabulary
 from flan.models.config import ModelConfig
@@ -214,7 +215,7 @@ def _describe(
     if jax.process_index() == 0:
         layout.write_model_config(model_dir, model_config)
         layout.copy_vocabulary(vocabulary_dir, model_dir)
-        layout.write_text(model_dir / layout.CONFIG_FILE, metadata["gin"])
+        atomic.write_file(model_dir / layout.CONFIG_FILE, metadata["gin"].encode())
         if data.receipt is not None:
             write_receipt(model_dir, data.receipt)
     shape = " x ".join(f"{name} {size}" for name, size in mesh.shape.items() if size > 1)
