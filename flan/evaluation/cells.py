@@ -25,7 +25,8 @@ from flan.evaluation.prompts import (
     stop_id,
 )
 from flan.evaluation.rows import Rows
-from flan.evaluation.scoring import SCORES, OptionScores, ScoreName, score_requests
+from flan.evaluation.scores import SCORES, OptionScores, ScoreName
+from flan.evaluation.scoring import score_requests
 from flan.evaluation.settings import CellSettings
 from flan.templates.template import Rendered, Template
 
@@ -128,7 +129,7 @@ def _rank(
         model.network,
         model.params,
         requests,
-        start_id=model.vocabulary.bos_id,
+        start_id=model.start_id,
         shapes=settings.shapes,
         on_progress=on_progress,
     )
@@ -189,7 +190,7 @@ def _generate(
         model.params,
         requests,
         eos_id=stop_id(vocabulary, settings.mode),
-        start_id=vocabulary.bos_id,
+        start_id=model.start_id,
         max_new_tokens=settings.lengths.targets,
         shapes=settings.generation_shapes,
         on_progress=on_progress,

@@ -49,7 +49,7 @@ def generate(
     requests: Sequence[GenerationRequest],
     *,
     eos_id: int,
-    start_id: int = 0,
+    start_id: int | None = 0,
     max_new_tokens: int = 256,
     shapes: GenerationShapes | None = None,
     on_progress: Callable[[int], Any] = lambda done: None,
@@ -61,7 +61,8 @@ def generate(
       params: its parameters.
       requests: prompts of one token or more.
       eos_id: ends an answer.
-      start_id: token read before a prompt (`Vocabulary.bos_id`).
+      start_id: token read before a prompt (`EvaluationModel.start_id`); None for a model that
+        begins with the prompt itself.
       max_new_tokens: tokens written at most, EOS included.
       shapes: how prompts are batched.
       on_progress: called with the number of prompts finished since its last call.

@@ -36,6 +36,7 @@ class EvaluationModel:
       step: gradient steps it has had.
       fingerprint: of the parameters.
       dtype: of computation.
+      reads_start: whether the model reads the vocabulary's `bos_id` before a text.
     """
 
     label: str
@@ -45,6 +46,12 @@ class EvaluationModel:
     step: int
     fingerprint: str
     dtype: Dtype = "float32"
+    reads_start: bool = True
+
+    @property
+    def start_id(self) -> int | None:
+        """The token read before a text; None for a model that begins with the text itself."""
+        return self.vocabulary.bos_id if self.reads_start else None
 
     def precision(self) -> contextlib.AbstractContextManager[Any]:
         """A context in which float32 means float32: by default TPUs and GPUs multiply it coarsely."""
@@ -92,6 +99,8 @@ def load_model(
         step=found.step,
         fingerprint=params_fingerprint(found.params),
         dtype=dtype,
+        # Training always gives a start token; an imported model may never have seen one.
+        reads_start=found.metadata.get("reads_start", True) is not False,
     )
 
 

@@ -19,24 +19,27 @@ def greedy_decode(
     prompt_lengths: jax.Array,
     max_new_tokens: int,
     eos_id: int,
-    bos_id: int = 0,
+    bos_id: int | None = 0,
 ) -> jax.Array:
     """The most probable continuation, token by token, of each prompt.
 
     Args:
       model, params: the network.
-      prompts: int32 `[B, P]`, right-padded; the model reads them shifted by `bos_id`.
+      prompts: int32 `[B, P]`, right-padded; the model reads them after `bos_id`.
       prompt_lengths: int32 `[B]`, real tokens of each prompt, at least 1.
       max_new_tokens: N, tokens written at most; decoding ends early when all rows have.
       eos_id: ends a row.
-      bos_id: what the model reads first.
+      bos_id: what the model reads first; None for one that begins with the prompt itself.
 
     Returns:
       int32 `[B, N]`: the new tokens, EOS included, 0 after it.
     """
     batch, length = prompts.shape
-    start = jnp.full((batch, 1), bos_id, prompts.dtype)
-    shifted = jnp.concatenate([start, prompts[:, :-1]], axis=1)
+    if bos_id is None:
+        read, read_lengths = prompts, prompt_lengths - 1
+    else:
+        start = jnp.full((batch, 1), bos_id, prompts.dtype)
+        read, read_lengths = jnp.concatenate([start, prompts[:, :-1]], axis=1), prompt_lengths
     slots = jnp.ones((batch, length + max_new_tokens), jnp.int32)
     shapes = jax.eval_shape(
         lambda: model.apply({"params": params}, slots, slots, decode=True, mutable=["cache"])[1]
@@ -44,15 +47,15 @@ def greedy_decode(
     empty = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes["cache"])
     _, filled = model.apply(
         {"params": params, "cache": empty},
-        shifted,
-        shifted,
+        read,
+        read,
         prefill=True,
-        prefill_lengths=prompt_lengths,
+        prefill_lengths=read_lengths,
         mutable=["cache"],
         logit_positions=jnp.zeros((batch, 1), jnp.int32),
     )
-    # The prefill holds the start token and all but the last prompt token; that one is
-    # what the first step reads.
+    # The prefill counts all that comes before the last prompt token; that one is what the
+    # first step reads (and, without a start token, writes to its slot once more).
     last = jnp.take_along_axis(prompts, prompt_lengths[:, None] - 1, axis=1)
 
     def step(state: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -16,11 +16,11 @@ def random_prompts(seed, count):
     ]
 
 
-def naive(full_logits, model, params, prompt, steps):
+def naive(full_logits, model, params, prompt, steps, start=(0,)):
     """Greedy without a cache: the whole sequence again for each token."""
     ids = list(prompt)
     for _ in range(steps):
-        token = int(np.argmax(full_logits(model, params, [0, *ids])[-1]))
+        token = int(np.argmax(full_logits(model, params, [*start, *ids])[-1]))
         if token == EOS:
             break
         ids.append(token)
@@ -31,6 +31,14 @@ def test_answers_equal_decoding_without_a_cache(tiny_model, full_logits):
     prompts = random_prompts(0, 7)
     answers = generate(*tiny_model, prompts, eos_id=EOS, max_new_tokens=6, shapes=SHAPES)
     assert answers == [naive(full_logits, *tiny_model, p.prompt, 6) for p in prompts]
+
+
+def test_a_model_without_a_start_token_begins_with_the_prompt(tiny_model, full_logits):
+    prompts = [GenerationRequest((7,)), *random_prompts(3, 5)]
+    answers = generate(
+        *tiny_model, prompts, eos_id=EOS, start_id=None, max_new_tokens=6, shapes=SHAPES
+    )
+    assert answers == [naive(full_logits, *tiny_model, p.prompt, 6, ()) for p in prompts]
 
 
 def test_answers_do_not_move_with_the_batch(tiny_model):

@@ -1,14 +1,18 @@
 """Loading a checkpoint with its vocabulary, and refusing a foreign one."""
 
 import dataclasses
+import shutil
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from flan.checkpoints.manager import CheckpointManager
 from flan.data.vocabulary import load_vocabulary
 from flan.evaluation.model import check_vocabulary, default_label, load_model
 from flan.models.config import ModelConfig
+from flan.training.state import TrainState
 
 
 def test_a_checkpoint_is_loaded_with_its_vocabulary(checkpoint):
@@ -20,6 +24,17 @@ def test_a_checkpoint_is_loaded_with_its_vocabulary(checkpoint):
     assert load_model(folder / "checkpoints" / "5", label="other").label == "other"
     assert model.network.config.dtype == "float32"
     assert load_model(folder, dtype="bfloat16").network.config.dtype == "bfloat16"
+
+
+def test_a_checkpoint_may_say_that_it_reads_no_start_token(checkpoint, tmp_path):
+    folder, params = checkpoint
+    assert load_model(folder).start_id == 0
+    other = tmp_path / "foreign"
+    shutil.copytree(folder, other, ignore=shutil.ignore_patterns("checkpoints"))
+    manager = CheckpointManager(other)
+    manager.save(TrainState(jnp.int32(0), params, {}), {"reads_start": False})
+    manager.close()
+    assert load_model(other).start_id is None
 
 
 def test_mistakes_are_named(checkpoint, tmp_path):
