@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import functools
 import json
 import os
 import shutil
@@ -36,7 +38,8 @@ def new_folder(path: Path, replace: bool = False) -> Iterator[Path]:
     """A folder to fill, which becomes `path` when the block ends without an error.
 
     Args:
-      path: where it will lie. What another process put there meanwhile is kept.
+      path: where it will lie. What another thread, process or machine put there meanwhile
+        is kept.
       replace: put the new folder in the place of an old one instead.
 
     An error removes the unfinished folder; one left by a killed process of this machine is
@@ -44,7 +47,8 @@ def new_folder(path: Path, replace: bool = False) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path)
-    temporary = path.parent / f".{path.name}.{socket.gethostname()}.{os.getpid()}{_SUFFIX}"
+    name = f"{_prefix(path)}{os.getpid()}.{uuid.uuid4().hex[:8]}"
+    temporary = path.parent / f"{name}{_SUFFIX}"
     temporary.mkdir()
     try:
         yield temporary
@@ -54,18 +58,48 @@ def new_folder(path: Path, replace: bool = False) -> Iterator[Path]:
             temporary.rename(path)
             shutil.rmtree(old)
         elif not path.exists():
-            temporary.rename(path)
+            _rename_unless_there(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def remove_leftovers(path: Path) -> None:
-    """Removes unfinished folders for `path` whose process, on this machine, has died."""
-    prefix = f".{path.name}.{socket.gethostname()}."
-    for leftover in path.parent.glob(f".{path.name}.*{_SUFFIX}"):
-        pid = leftover.name.removeprefix(prefix).split(".")[0]
-        if leftover.name.startswith(prefix) and pid.isdigit() and not _alive(int(pid)):
-            shutil.rmtree(leftover, ignore_errors=True)
+def remove_leftovers(path: Path, everywhere: bool = False) -> None:
+    """Removes unfinished folders for `path` whose process, on this machine, has died.
+
+    With `everywhere` all of them go, for a caller that knows that nobody is at work there.
+    """
+    prefix = _prefix(path)
+    for entry in list(path.parent.iterdir()):
+        if not (entry.name.startswith(f".{path.name}.") and entry.name.endswith(_SUFFIX)):
+            continue
+        pid = entry.name.removeprefix(prefix).split(".")[0]
+        dead = entry.name.startswith(prefix) and pid.isdigit() and not _alive(int(pid))
+        if dead or everywhere:
+            shutil.rmtree(entry, ignore_errors=True)
+
+
+def _rename_unless_there(temporary: Path, path: Path) -> None:
+    try:
+        temporary.rename(path)
+    except OSError as error:
+        # Between the look and the rename another process, or another machine, was quicker.
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+
+
+def _prefix(path: Path) -> str:
+    """Begins the names of this machine's unfinished folders for a path."""
+    return f".{path.name}.{_machine()}."
+
+
+@functools.cache
+def _machine() -> str:
+    """Names where process ids can be compared: containers may share a host's name."""
+    try:
+        namespace = f"-{os.stat('/proc/self/ns/pid').st_ino}"
+    except OSError:  # no Linux
+        namespace = ""
+    return socket.gethostname() + namespace
 
 
 def _alive(pid: int) -> bool:
