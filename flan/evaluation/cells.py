@@ -25,8 +25,7 @@ from flan.evaluation.prompts import (
     stop_id,
 )
 from flan.evaluation.rows import Rows
-from flan.evaluation.scores import SCORES, OptionScores, ScoreName
-from flan.evaluation.scoring import score_requests
+from flan.evaluation.scoring import SCORES, OptionScores, ScoreName, score_requests
 from flan.evaluation.settings import CellSettings
 from flan.templates.template import Rendered, Template
 

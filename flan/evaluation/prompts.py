@@ -60,7 +60,6 @@ class RankRequest:
       context: token ids read first.
       options: token ids of each option, scored one by one.
       option_bytes: UTF-8 length of each option's text, at least 1.
-      domain: what stands for the context where an option is scored without it (PMI).
       cut: context tokens that did not fit.
       cut_options: option tokens that did not fit, summed over options.
     """
@@ -68,7 +67,6 @@ class RankRequest:
     context: tuple[int, ...]
     options: tuple[tuple[int, ...], ...]
     option_bytes: tuple[int, ...]
-    domain: tuple[int, ...] = ()
     cut: int = 0
     cut_options: int = 0
 
@@ -179,7 +177,6 @@ def _instruction_ranks(
                 context=(*x[:kept], eos),
                 options=tuple((*y[:kept_option], eos) for y in options),
                 option_bytes=_byte_lengths(example.options),
-                domain=(eos,),
                 cut=max(len(x) - kept, 0),
                 cut_options=sum(max(len(y) - kept_option, 0) for y in options),
             )

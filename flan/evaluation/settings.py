@@ -12,8 +12,7 @@ from flan.evaluation import results
 from flan.evaluation.generation import GenerationShapes
 from flan.evaluation.model import EvaluationModel
 from flan.evaluation.prompts import Lengths, Mode
-from flan.evaluation.scores import SCORES, ScoreName
-from flan.evaluation.shapes import BatchShapes
+from flan.evaluation.scoring import SCORES, BatchShapes, ScoreName
 from flan.suggest import unknown_name
 from flan.templates.template import Template
 
