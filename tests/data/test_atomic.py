@@ -38,9 +38,13 @@ def test_folders_are_kept_or_replaced(tmp_path):
 
 
 def test_an_error_leaves_nothing(tmp_path):
-    with pytest.raises(OSError, match="full"), atomic.new_folder(tmp_path / "f") as folder:
-        (folder / "a").write_text("half")
-        raise OSError("full")
+    def fails():
+        with atomic.new_folder(tmp_path / "f") as folder:
+            (folder / "a").write_text("half")
+            raise OSError("full")
+
+    with pytest.raises(OSError, match="full"):
+        fails()
     assert names(tmp_path) == []
 
 
