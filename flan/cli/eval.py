@@ -1,8 +1,9 @@
-"""Scores a checkpoint on datasets and clusters, through every template.
+"""Scores checkpoints on datasets and clusters, through every template.
 
   flan eval /tmp/run --datasets nli --data_dir ~/tensorflow_datasets --out results
   flan eval /tmp/run --datasets rte,squad --out results --splits test --limit 100
-  flan eval /tmp/base --name base --datasets nli --out results --mode baseline
+  flan eval /tmp/base /tmp/run --name base,tuned --datasets nli --out results --mode baseline
+  flan eval /tmp/run --datasets nli --out results --mode instructions,no_options,5shot
 
 Options are ranked by their log-probability, other answers are generated greedily. Results
 lie in the --out folder as JSON with all predictions beside them; cells that are finished
@@ -15,11 +16,20 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flan.evaluation.driver import Evaluation
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `flan eval`."""
-    parser.add_argument("checkpoint", help="a model folder, or one of its checkpoints/<step>")
+    parser.add_argument(
+        "checkpoints",
+        nargs="+",
+        metavar="checkpoint",
+        help="a model folder, or one of its checkpoints/<step>; several are scored in turn",
+    )
     parser.add_argument(
         "--datasets",
         required=True,
@@ -29,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for results")
     parser.add_argument(
         "--name",
-        metavar="LABEL",
-        help="the checkpoint's name in the results (default: FOLDER-STEP)",
+        metavar="LABELS",
+        help="the checkpoints' names in the results, separated by commas (default: FOLDER-STEP)",
     )
     parser.add_argument(
         "--step", type=int, help="which checkpoint of the folder (default: the newest)"
@@ -55,12 +65,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mode",
         default="instructions",
-        help="instructions (default), or baseline: a plain prompt for models that were never tuned",
+        metavar="NAMES",
+        help="how models are asked, separated by commas: instructions (default), no_options, "
+        "no_template, dataset_name, with exemplars as in 5shot or no_options_5shot; baseline or "
+        "baseline_5shot: a plain prompt for models that were never tuned",
     )
     parser.add_argument(
         "--score",
         default="sum",
         help="what ranks options: sum of token log-probabilities (default), token_mean or byte_mean",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the exemplars of few-shot modes (default: 0)"
     )
     parser.add_argument(
         "--limit",
@@ -101,67 +117,91 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json",
         action="store_true",
-        help="print this checkpoint's summary as JSON instead of a table",
+        help="print a list of the checkpoints' summaries as JSON instead of tables",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Evaluates and prints the summary."""
+    """Evaluates and prints the summaries."""
     from flan import folders
     from flan.catalog.registry import get_datasets
     from flan.checkpoints.manager import quiet_orbax
     from flan.evaluation.cached_rows import CachedRowStore
     from flan.evaluation.driver import evaluate
     from flan.evaluation.model import load_model
-    from flan.evaluation.prompts import Lengths, check_mode
+    from flan.evaluation.modes import parse_mode
+    from flan.evaluation.prompts import Lengths
     from flan.evaluation.settings import CellSettings
 
     quiet_orbax()
     # Names first: a model may take minutes to load.
     get_datasets(_names(args.datasets))
-    settings = CellSettings(
-        mode=check_mode(args.mode),
-        score=args.score,
-        lengths=Lengths(args.input_length, args.target_length),
-        batch_rows=args.batch_rows,
-    )
+    settings = [
+        CellSettings(
+            mode=mode,
+            score=args.score,
+            lengths=Lengths(args.input_length, args.target_length),
+            seed=args.seed,
+            batch_rows=args.batch_rows,
+        )
+        for mode in dict.fromkeys(map(parse_mode, _names(args.mode)))
+    ]
+    labels = _labels(args.name, args.checkpoints)
     store = CachedRowStore(
         folders.cache_dir(args.cache_dir), folders.data_dir(args.data_dir), args.skip_missing
     )
-    model = load_model(
-        args.checkpoint,
-        label=args.name,
-        step=args.step,
-        vocabulary=args.vocabulary,
-        dtype=args.dtype,
-    )
-    evaluation = evaluate(
-        model,
-        _names(args.datasets),
-        store,
-        args.out,
-        splits=_names(args.splits),
-        templates=_names(args.templates) if args.templates else None,
-        limit=args.limit,
-        settings=settings,
-        resume=not args.no_resume,
-    )
-    entry = evaluation.summary["checkpoints"][evaluation.label]
+    printed = []
+    for checkpoint, label in zip(args.checkpoints, labels, strict=True):
+        model = load_model(
+            checkpoint,
+            label=label,
+            step=args.step,
+            vocabulary=args.vocabulary,
+            dtype=args.dtype,
+        )
+        for one in settings:
+            evaluation = evaluate(
+                model,
+                _names(args.datasets),
+                store,
+                args.out,
+                splits=_names(args.splits),
+                templates=_names(args.templates) if args.templates else None,
+                limit=args.limit,
+                settings=one,
+                resume=not args.no_resume,
+            )
+            entry = evaluation.summary["checkpoints"][evaluation.label]
+            if not args.json:
+                _print_summary(evaluation, entry["modes"][one.mode.name], one.mode.name, args.out)
+        printed.append({"checkpoint": evaluation.label, **entry})
     if args.json:
-        print(json.dumps({"checkpoint": evaluation.label, **entry}, indent=2))
-        return 0
-    _print_summary(entry["modes"][settings.mode], {c.id.dataset for c in evaluation.cells})
-    kept = f", {evaluation.kept} of them finished before" if evaluation.kept else ""
-    print(f"{evaluation.label}: {len(evaluation.cells)} cells{kept}, in {args.out}")
+        print(json.dumps(printed, indent=2))
     return 0
 
 
-def _print_summary(mode: dict, datasets: set[str]) -> None:
+def _labels(names: str | None, checkpoints: Sequence[str]) -> list[str | None]:
+    """A label, or None, for each checkpoint; ValueError unless there are as many."""
+    if names is None:
+        return [None] * len(checkpoints)
+    labels = list(_names(names))
+    if len(labels) != len(checkpoints) or len(set(labels)) < len(labels):
+        raise ValueError(
+            f"--name gives {labels} for {len(checkpoints)} checkpoints: give as many names, "
+            "separated by commas, no two alike"
+        )
+    return [*labels]
+
+
+def _print_summary(evaluation: Evaluation, summary: dict, mode: str, out: str) -> None:
     from flan.cli.tables import print_table
     from flan.evaluation.summary import table_rows
 
     columns = ("dataset", "metric", "templates", "rows", "dev", "test", "best-dev template")
-    print_table(columns, table_rows(mode, datasets), right=columns[2:6])
+    datasets = {c.id.dataset for c in evaluation.cells}
+    print_table(columns, table_rows(summary, datasets), right=columns[2:6])
+    kept = f", {evaluation.kept} of them finished before" if evaluation.kept else ""
+    print(f"{evaluation.label}, {mode}: {len(evaluation.cells)} cells{kept}, in {out}")
 
 
 def _names(text: str) -> Sequence[str]:

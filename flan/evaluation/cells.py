@@ -16,12 +16,12 @@ from flan.evaluation import results
 from flan.evaluation.generation import generate
 from flan.evaluation.metrics import get_metric
 from flan.evaluation.model import EvaluationModel
+from flan.evaluation.modes import Exemplars, render_rows
 from flan.evaluation.prompts import (
     RankRequest,
     answer_text,
     generation_requests,
     rank_requests,
-    render_all,
     stop_id,
 )
 from flan.evaluation.rows import Rows
@@ -43,6 +43,7 @@ class CellJob:
       dataset, template: whose examples, and how they are put.
       rows: the examples, one or more.
       details: all that decides the result, see `cell_details`.
+      exemplars: for few-shot modes.
     """
 
     cell_id: results.CellId
@@ -50,6 +51,7 @@ class CellJob:
     template: Template
     rows: Rows
     details: Mapping[str, Any]
+    exemplars: Exemplars | None = None
 
     @property
     def ranks(self) -> bool:
@@ -78,7 +80,10 @@ def run_cells(
     assert len({job.ranks for job in jobs}) <= 1
     assert all(job.rows.examples for job in jobs)
     started = time.perf_counter()
-    rendered = [render_all(job.template, job.rows.examples) for job in jobs]
+    rendered = [
+        render_rows(job.template, job.rows, settings.mode, job.cell_id.source, job.exemplars)
+        for job in jobs
+    ]
     texts = [text for cell in rendered for text in cell]
     run = _rank if jobs and jobs[0].ranks else _generate
     outcomes = run(model, jobs, rendered, texts, settings, on_progress)
@@ -123,7 +128,7 @@ def _rank(
     settings: CellSettings,
     on_progress: Callable[[int], Any],
 ) -> list[_Outcome]:
-    requests = rank_requests(texts, model.vocabulary, settings.mode, settings.lengths)
+    requests = rank_requests(texts, model.vocabulary, settings.mode.form, settings.lengths)
     scores = score_requests(
         model.network,
         model.params,
@@ -183,12 +188,12 @@ def _generate(
     on_progress: Callable[[int], Any],
 ) -> list[_Outcome]:
     vocabulary = model.vocabulary
-    requests = generation_requests(texts, vocabulary, settings.mode, settings.lengths)
+    requests = generation_requests(texts, vocabulary, settings.mode.form, settings.lengths)
     written = generate(
         model.network,
         model.params,
         requests,
-        eos_id=stop_id(vocabulary, settings.mode),
+        eos_id=stop_id(vocabulary, settings.mode.form),
         start_id=model.start_id,
         max_new_tokens=settings.lengths.targets,
         shapes=settings.generation_shapes,
@@ -198,7 +203,7 @@ def _generate(
     for job, asked, ids in zip(
         jobs, _split(requests, rendered), _split(written, rendered), strict=True
     ):
-        answers = [answer_text(vocabulary.decode(one), settings.mode) for one in ids]
+        answers = [answer_text(vocabulary.decode(one), settings.mode.form) for one in ids]
         predictions = [
             {"row": row, "prediction": answer, "references": list(fields.references)}
             for row, fields, answer in zip(job.rows.ids, job.rows.examples, answers, strict=True)

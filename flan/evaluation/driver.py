@@ -12,11 +12,12 @@ from flan.catalog.registry import get_datasets
 from flan.evaluation import results, summary
 from flan.evaluation.cells import CellJob, run_cells
 from flan.evaluation.model import EvaluationModel
-from flan.evaluation.prompts import evaluation_templates
+from flan.evaluation.modes import Exemplars, templates_for
 from flan.evaluation.rows import Rows, RowSet, RowStore, spread
 from flan.evaluation.settings import CellSettings, cell_details
 from flan.progress import progress_bar
 from flan.suggest import unknown_name
+from flan.templates.exemplars import TOKEN_BUDGET, ExemplarPool
 from flan.templates.load import load_templates
 from flan.templates.template import Template
 
@@ -68,7 +69,7 @@ def evaluate(
     settings: CellSettings | None = None,
     resume: bool = True,
 ) -> Evaluation:
-    """Evaluates every non-inverted template of each dataset.
+    """Evaluates every non-inverted template of each dataset, or the one prompt of a plain mode.
 
     Args:
       model: the checkpoint with its vocabulary.
@@ -83,8 +84,9 @@ def evaluate(
       resume: keep finished cells whose key (weights, template, rows, settings) is the same.
 
     Raises:
-      ValueError: an unknown dataset, cluster, split or template, a bad limit, or templates
-        in baseline mode, a dataset that is not on disk. Nothing has been computed then.
+      ValueError: an unknown dataset, cluster, split or template, a bad limit, templates in
+        a mode without any, a dataset that is not on disk, or one without training rows in a
+        few-shot mode. Nothing has been computed then.
       FileNotFoundError: no data folder.
     """
     settings = settings or CellSettings()
@@ -95,8 +97,10 @@ def evaluate(
     spread(1, limit)
     chosen = {d.name: _choose(d, templates, settings) for d in found}
     out_dir = Path(out_dir)
-    row_sets = store.open(found, splits)
-    jobs = list(_plan(model, found, chosen, row_sets, splits, limit, settings))
+    shots = settings.mode.rendering.shots
+    row_sets = store.open(found, ["train", *splits] if shots else splits)
+    exemplars = _ExemplarSource(model, row_sets, settings) if shots else None
+    jobs = list(_plan(model, found, chosen, row_sets, splits, limit, settings, exemplars))
     if not jobs:
         raise ValueError(
             f"nothing to evaluate: none of {[d.name for d in found]} has a {' or '.join(splits)} "
@@ -117,7 +121,7 @@ def evaluate(
             progress_bar(total, f"evaluate {model.label}", unit="ex") as bar,
             model.precision(),
         ):
-            for group in _groups(waiting, limit):
+            for group in _groups(waiting, limit, exemplars):
                 place = group[0].cell_id
                 bar.set_postfix_str(f"{place.dataset} {place.split} {place.template}")
                 for cell, predictions in run_cells(model, group, settings, bar.update):
@@ -142,19 +146,58 @@ def _choose(
 ) -> tuple[Template, ...]:
     """The templates to evaluate a dataset with."""
     known = load_templates(dataset.name)
-    usable = evaluation_templates(known, settings.mode)
+    usable = templates_for(dataset, known, settings.mode)
     if wanted is None:
         return usable
-    if settings.mode == "baseline":
-        raise ValueError("baseline mode has one prompt a dataset: leave the templates out")
-    named = [known.get(template_id) for template_id in dict.fromkeys(wanted)]
-    chosen = tuple(t for t in named if t.kind == "forward")
+    if not settings.mode.uses_templates:
+        raise ValueError(
+            f"mode {settings.mode.name!r} has one prompt a dataset: leave the templates out"
+        )
+    ids = {known.get(template_id).id for template_id in wanted}
+    chosen = tuple(t for t in usable if t.id in ids)
     if not chosen:
         raise ValueError(
             f"{dataset.name}: {list(wanted)} are inverted templates, which are never evaluated; "
             f"its others are {[t.id for t in usable]}"
         )
     return chosen
+
+
+class _ExemplarSource:
+    """Exemplars of each dataset, out of its training rows, read when they are needed."""
+
+    def __init__(
+        self,
+        model: EvaluationModel,
+        row_sets: Mapping[tuple[str, str, str], RowSet],
+        settings: CellSettings,
+    ) -> None:
+        self._model, self._row_sets, self._settings = model, row_sets, settings
+        self._last: tuple[str, Exemplars] | None = None
+
+    def keys(self, dataset: Dataset) -> list[str]:
+        """Names of the training rows, for the cells' keys; ValueError where there are none."""
+        found = self._train(dataset)
+        if not any(map(len, found)):
+            raise ValueError(
+                f"{dataset.name} has no training rows to draw few-shot exemplars from: leave it "
+                "out, or use a mode without shots"
+            )
+        return [rows.key for rows in found]
+
+    def of(self, dataset: Dataset) -> Exemplars:
+        """The dataset's exemplars; those of one dataset are held at a time."""
+        if self._last is None or self._last[0] != dataset.name:
+            rows = [f for s in self._train(dataset) for f in s.load(range(len(s))).examples]
+            pool = ExemplarPool(dataset, rows, self._settings.seed)
+            encode = self._model.vocabulary.encode
+            budget = min(TOKEN_BUDGET, self._settings.lengths.inputs - 1)
+            self._last = dataset.name, Exemplars(pool, lambda text: len(encode(text)), budget)
+        return self._last[1]
+
+    def _train(self, dataset: Dataset) -> list[RowSet]:
+        keys = [(dataset.name, source.name, "train") for source in dataset.sources]
+        return [self._row_sets[key] for key in keys if key in self._row_sets]
 
 
 def _plan(
@@ -165,9 +208,11 @@ def _plan(
     splits: Sequence[str],
     limit: int | None,
     settings: CellSettings,
+    exemplars: _ExemplarSource | None,
 ) -> Iterator[_Job]:
     """All cells, those that share rows next to each other."""
     for dataset in datasets:
+        drawn_from = exemplars.keys(dataset) if exemplars else ()
         for source in dataset.sources:
             for split in dict.fromkeys(splits):
                 rows = row_sets.get((dataset.name, source.name, split))
@@ -179,7 +224,7 @@ def _plan(
                     yield _Job(
                         results.CellId(
                             model.label,
-                            settings.mode,
+                            settings.mode.name,
                             dataset.name,
                             source.name,
                             split,
@@ -188,11 +233,15 @@ def _plan(
                         dataset,
                         template,
                         rows,
-                        cell_details(model, dataset, template, rows.key, binding, settings),
+                        cell_details(
+                            model, dataset, template, rows.key, binding, settings, drawn_from
+                        ),
                     )
 
 
-def _groups(jobs: Sequence[_Job], limit: int | None) -> Iterator[list[CellJob]]:
+def _groups(
+    jobs: Sequence[_Job], limit: int | None, exemplars: _ExemplarSource | None
+) -> Iterator[list[CellJob]]:
     """Neighbouring cells of the same kind together, as long as they are small.
 
     Rows are read once for neighbours that share them.
@@ -202,7 +251,8 @@ def _groups(jobs: Sequence[_Job], limit: int | None) -> Iterator[list[CellJob]]:
     for job in jobs:
         if last is None or last[0] is not job.rows:
             last = (job.rows, job.rows.load(spread(len(job.rows), limit)))
-        cell = CellJob(job.cell_id, job.dataset, job.template, last[1], job.details)
+        drawn = exemplars.of(job.dataset) if exemplars else None
+        cell = CellJob(job.cell_id, job.dataset, job.template, last[1], job.details, drawn)
         held = sum(len(other.rows.ids) for other in group)
         if group and (cell.ranks != group[0].ranks or held + len(cell.rows.ids) > _ROWS_TOGETHER):
             yield group

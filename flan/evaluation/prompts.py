@@ -1,6 +1,6 @@
 """From rendered examples to what a model is asked: tokens to read, options to score.
 
-Two modes:
+Two formats:
 
   instructions  the training format (`flan.data.batch`): the model reads x + EOS, then
                 writes an option or an answer + EOS. x is cut to 1023 tokens with its head
@@ -16,14 +16,9 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import Literal, Protocol
 
-from flan.catalog.dataset import Fields
-from flan.suggest import unknown_name
-from flan.templates.load import TemplateSet
-from flan.templates.template import Rendered, Template, Text, render
+from flan.templates.template import Rendered
 
-Mode = Literal["instructions", "baseline"]
-MODES: tuple[Mode, ...] = ("instructions", "baseline")
-BASELINE_ID = "baseline"
+Format = Literal["instructions", "baseline"]
 
 
 class Tokenizer(Protocol):
@@ -84,36 +79,10 @@ class GenerationRequest:
     cut: int = 0
 
 
-def check_mode(name: str) -> Mode:
-    """The mode of that name; ValueError with near names when there is none."""
-    for mode in MODES:
-        if mode == name:
-            return mode
-    raise ValueError(unknown_name("mode", name, MODES))
-
-
-def evaluation_templates(templates: TemplateSet, mode: Mode) -> tuple[Template, ...]:
-    """What a mode renders: all forward templates, or the one baseline prompt."""
-    if check_mode(mode) == "instructions":
-        return templates.forward
-    plain = templates.baseline
-    return (Template(BASELINE_ID, plain.input, Text.parse("{answer}"), options=plain.options),)
-
-
-def render_all(template: Template, examples: Sequence[Fields]) -> list[Rendered]:
-    """Each example through one template; ValueError for an inverted one."""
-    if template.kind != "forward":
-        raise ValueError(
-            f"template {template.id!r} is {template.kind}: it asks for something else than the "
-            "dataset's answer and cannot be evaluated"
-        )
-    return [render(template, fields) for fields in examples]
-
-
 def rank_requests(
     rendered: Sequence[Rendered],
     tokenizer: Tokenizer,
-    mode: Mode = "instructions",
+    form: Format = "instructions",
     lengths: Lengths | None = None,
 ) -> list[RankRequest]:
     """Requests to score the options of each example; ValueError where one has none."""
@@ -124,37 +93,37 @@ def rank_requests(
                 "generate an answer instead"
             )
     lengths = lengths or Lengths()
-    make = _instruction_ranks if mode == "instructions" else _baseline_ranks
+    make = _instruction_ranks if form == "instructions" else _baseline_ranks
     return make(rendered, tokenizer, lengths)
 
 
 def generation_requests(
     rendered: Sequence[Rendered],
     tokenizer: Tokenizer,
-    mode: Mode = "instructions",
+    form: Format = "instructions",
     lengths: Lengths | None = None,
 ) -> list[GenerationRequest]:
     """Prompts to continue, one for each example."""
     lengths = lengths or Lengths()
     encoded = tokenizer.encode_batch([r.input for r in rendered])
-    if mode == "instructions":
+    if form == "instructions":
         kept = lengths.inputs - 1
         eos = tokenizer.eos_id
         return [GenerationRequest((*x[:kept], eos), max(len(x) - kept, 0)) for x in encoded]
     return [GenerationRequest(*_keep_end(x, lengths.inputs)) for x in encoded]
 
 
-def answer_text(text: str, mode: Mode) -> str:
-    """The answer in a generated text: all of it, or its first line in `baseline` mode."""
-    return text.strip() if mode == "instructions" else text.split("\n", 1)[0].strip()
+def answer_text(text: str, form: Format) -> str:
+    """The answer in a generated text: all of it, or its first line in `baseline` form."""
+    return text.strip() if form == "instructions" else text.split("\n", 1)[0].strip()
 
 
-def stop_id(tokenizer: Tokenizer, mode: Mode) -> int:
-    """The token that ends an answer: EOS, or in `baseline` mode a newline that is a token.
+def stop_id(tokenizer: Tokenizer, form: Format) -> int:
+    """The token that ends an answer: EOS, or in `baseline` form a newline that is a token.
 
     Where newlines are parts of tokens, generation runs on to EOS and `answer_text` cuts.
     """
-    if mode == "baseline":
+    if form == "baseline":
         (ids,) = tokenizer.encode_batch(["one\ntwo"])
         for token in ids:
             if tokenizer.decode([token]) == "\n":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -11,7 +12,8 @@ from flan.catalog.dataset import Dataset
 from flan.evaluation import results
 from flan.evaluation.generation import GenerationShapes
 from flan.evaluation.model import EvaluationModel
-from flan.evaluation.prompts import Lengths, Mode
+from flan.evaluation.modes import Mode
+from flan.evaluation.prompts import Lengths
 from flan.evaluation.scoring import SCORES, BatchShapes, ScoreName
 from flan.suggest import unknown_name
 from flan.templates.template import Template
@@ -22,17 +24,19 @@ class CellSettings:
     """How cells are computed.
 
     Attributes:
-      mode: `instructions` or `baseline`.
+      mode: how the model is asked.
       score: which score of the options decides. The paper takes the highest
         log-probability, which is `sum`.
       lengths: tokens read and written at most.
+      seed: of the exemplars that few-shot modes draw.
       batch_rows: rows of full length in a batch; changes speed and memory only. None takes
         2 on a CPU and 16 elsewhere.
     """
 
-    mode: Mode = "instructions"
+    mode: Mode = Mode()  # noqa: RUF009 - frozen
     score: ScoreName = "sum"
     lengths: Lengths = Lengths()  # noqa: RUF009 - frozen
+    seed: int = 0
     batch_rows: int | None = None
 
     def __post_init__(self) -> None:
@@ -64,8 +68,13 @@ def cell_details(
     rows_key: str,
     limit: int | None,
     settings: CellSettings,
+    exemplar_keys: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """All that decides a cell's result, as plain values; `results.content_hash` makes it a key."""
+    """All that decides a cell's result, as plain values; `results.content_hash` makes it a key.
+
+    `exemplar_keys` name the training rows that a few-shot mode draws from.
+    """
+    few_shot = {"exemplars": list(exemplar_keys), "seed": settings.seed} if exemplar_keys else {}
     return {
         "format": results.FORMAT,
         "checkpoint": model.fingerprint,
@@ -74,7 +83,8 @@ def cell_details(
         "template": template_hash(template),
         "rows": rows_key,
         "limit": limit,
-        "mode": settings.mode,
+        "mode": settings.mode.name,
+        **few_shot,
         "score": settings.score,
         "lengths": dataclasses.asdict(settings.lengths),
         "dtype": model.dtype,

@@ -32,6 +32,10 @@ EXEMPLAR_END = "\n\n\n"
 _PART = re.compile(r"instructions|no_template|dataset_name|text|no_options|(\d+)shot")
 
 
+class UnknownRenderingError(ValueError):
+    """A name with a part that is no rendering."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Rendering:
     """How an example becomes text, whatever its dataset and template.
@@ -80,7 +84,7 @@ def parse_rendering(name: str | Rendering) -> Rendering:
     while rest:
         match = _PART.match(rest)
         if match is None or not (match.end() == len(rest) or rest[match.end()] == "_"):
-            raise ValueError(
+            raise UnknownRenderingError(
                 unknown_name("rendering", name, [*PHRASINGS, "no_options", "5shot"])
                 + " (any number of shots; parts combine with '_', as in no_options_5shot)"
             )
@@ -138,7 +142,7 @@ def render_example(
             f"{len(exemplars)} exemplars for rendering {rendering.name!r}, "
             f"which has room for {rendering.shots}"
         )
-    phrased = _template_for(dataset, template_set, template, rendering)
+    phrased = template_for(dataset, template_set, template, rendering)
     query = render(phrased, fields)
     if not exemplars:
         return query
@@ -165,24 +169,46 @@ def render_few_shot(
     raises.
     """
     rendering = parse_rendering(rendering)
-    query = render_example(dataset, template_set, template, fields, rendering)
-    if not rendering.shots:
+    phrased = template_for(dataset, template_set, template, rendering)
+    return with_exemplars(phrased, fields, rendering.shots, pool, row, count_tokens, budget)
+
+
+def with_exemplars(
+    template: Template,
+    fields: Fields,
+    shots: int,
+    pool: ExemplarPool,
+    row: int | str,
+    count_tokens: Callable[[str], int],
+    budget: int = TOKEN_BUDGET,
+    separators: tuple[str, str] = (INPUT_TARGET, EXEMPLAR_END),
+) -> Rendered:
+    """Renders a query after up to `shots` solved examples in the same template.
+
+    `separators` stand between an exemplar's input and its target, and after the target; the
+    rest is as in `render_few_shot`.
+    """
+    query = render(template, fields)
+    if not shots:
         return query
-    phrased = _template_for(dataset, template_set, template, rendering)
     exemplars = pool.draw(
         fields,
         row,
-        rendering.shots,
-        cost=lambda exemplar: count_tokens(_solved(phrased, exemplar)),
+        shots,
+        cost=lambda exemplar: count_tokens(_solved(template, exemplar, separators)),
         budget=budget - count_tokens(query.input),
     )
-    return render_example(dataset, template_set, template, fields, rendering, exemplars)
+    solved = "".join(_solved(template, exemplar, separators) for exemplar in exemplars)
+    return dataclasses.replace(query, input=solved + query.input)
 
 
-def _template_for(
+def template_for(
     dataset: Dataset, template_set: TemplateSet, template: Template | None, rendering: Rendering
 ) -> Template:
-    """The template that carries out a rendering."""
+    """The template that carries out a rendering, exemplars aside.
+
+    Raises ValueError where the rendering needs a template and there is none.
+    """
     if rendering.phrasing == "text":
         template = Template("text", template_set.plain, Text.parse(""))
     elif rendering.phrasing == "no_template":
@@ -196,9 +222,13 @@ def _template_for(
     return template if rendering.options else _no_options_template(template)
 
 
-def _solved(template: Template, fields: Fields) -> str:
+def _solved(
+    template: Template,
+    fields: Fields,
+    separators: tuple[str, str] = (INPUT_TARGET, EXEMPLAR_END),
+) -> str:
     rendered = render(template, fields)
-    return rendered.input + INPUT_TARGET + rendered.target + EXEMPLAR_END
+    return rendered.input + separators[0] + rendered.target + separators[1]
 
 
 @functools.lru_cache(maxsize=4096)

@@ -30,7 +30,7 @@ def setup(tmp_path_factory):
         dataset = get_dataset(name)
         examples = [e.fields for e in demo_examples(dataset, 60)]
         texts += [text for fields in examples for text in fields.values.values()]
-        for split, start in (("dev", 0), ("test", 4)):
+        for split, start in (("dev", 0), ("test", 4), ("train", 8)):
             piece = Slice("validation", start, start + 4)
             identity = rows_identity(dataset, dataset.sources[0], split, piece, "made up")
             path = cache_folder(root / "cache", "rows", identity)
@@ -74,7 +74,7 @@ def test_it_prints_a_table_and_writes_results(flan_eval, tmp_path, capsys):
     printed = capsys.readouterr().out
     lines = {line.split()[0]: line for line in printed.splitlines() if line.strip()}
     assert {"nli", "rte", "cb"} <= lines.keys()
-    assert "8 cells, in" in lines["tiny:"]
+    assert "tiny, instructions: 8 cells, in" in printed
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     rte = summary["checkpoints"]["tiny"]["modes"]["instructions"]["datasets"]["rte"]
     test = rte["splits"]["test"]
@@ -101,9 +101,25 @@ def test_json_is_the_summary(flan_eval, tmp_path, capsys):
         "--json",
     )
     assert flan_eval(*flags) == 0
-    printed = json.loads(capsys.readouterr().out)
+    (printed,) = json.loads(capsys.readouterr().out)
     assert printed["checkpoint"] == "model-3"
     assert printed["modes"]["baseline"]["datasets"]["rte"]["splits"]["test"]["rows"] == 2
+
+
+def test_checkpoints_and_modes_are_scored_in_turn(setup, flan_eval, tmp_path, capsys):
+    model, cache = setup
+    places = ["--cache_dir", str(cache), "--out", str(tmp_path / "out"), *LENGTHS]
+    flags = ["--datasets", "rte", "--splits", "test", "--templates", "t0", "--name", "a,b"]
+    command = ["eval", str(model), str(model), *places, *flags]
+    assert main([*command, "--mode", "instructions,no_options,2shot"]) == 0
+    printed = capsys.readouterr().out
+    for label in "ab":
+        for mode in ("instructions", "no_options", "2shot"):
+            assert f"{label}, {mode}: 1 cells" in printed
+            (path,) = (tmp_path / "out" / label / mode).rglob("*.json")
+            assert json.loads(path.read_text())["counts"]["rows"] == 4
+    assert main([*command, "--mode", "2shot", "--seed", "1", "--json"]) == 0
+    assert [entry["checkpoint"] for entry in json.loads(capsys.readouterr().out)] == ["a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -116,6 +132,13 @@ def test_json_is_the_summary(flan_eval, tmp_path, capsys):
         (("--datasets", "rte", "--templates", "t99"), "unknown template of rte"),
         (("--datasets", "rte", "--splits", "train"), "unknown split 'train'"),
         (("--datasets", "rte", "--mode", "basline"), "Did you mean 'baseline'"),
+        (("--datasets", "rte", "--mode", "text"), "mode 'text' has no answers"),
+        (("--datasets", "rte", "--mode", "0shot"), "give 1 to 64"),
+        (
+            ("--datasets", "rte", "--mode", "no_template", "--templates", "t0"),
+            "leave the templates",
+        ),
+        (("--datasets", "rte", "--name", "a,b"), "for 1 checkpoints"),
         (("--datasets", "rte", "--score", "summ"), "Did you mean 'sum'"),
         (("--datasets", "rte", "--limit", "0"), "limit of 0"),
         (("--datasets", "rte", "--batch_rows", "0"), "positive"),

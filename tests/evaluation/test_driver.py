@@ -13,6 +13,7 @@ from flan.evaluation.driver import evaluate
 from flan.evaluation.fingerprint import params_fingerprint
 from flan.evaluation.metrics import get_metric
 from flan.evaluation.model import EvaluationModel
+from flan.evaluation.modes import parse_mode
 from flan.evaluation.prompts import Lengths
 from flan.evaluation.rows import ListedRows, spread
 from flan.evaluation.settings import CellSettings
@@ -22,7 +23,7 @@ SETTINGS = CellSettings(lengths=Lengths(inputs=200, targets=8), batch_rows=2)
 
 
 class DemoRows:
-    """A `RowStore` of generated rows: 6 for dev, 9 for test."""
+    """A `RowStore` of generated rows: 6 for dev, 9 for test, the rest for train."""
 
     def __init__(self):
         self.sets = {}
@@ -35,7 +36,11 @@ class DemoRows:
                     for e in demo_examples(dataset, 40)
                     if e.source == source.name and e.fields is not None
                 ]
-                for split, examples in (("dev", kept[:6]), ("test", kept[6:15])):
+                for split, examples in (
+                    ("dev", kept[:6]),
+                    ("test", kept[6:15]),
+                    ("train", kept[15:]),
+                ):
                     key = (dataset.name, source.name, split)
                     self.sets.setdefault(key, ListedRows(f"{split}-rows", examples))
         return {k: v for k, v in self.sets.items() if k[2] in splits}
@@ -213,7 +218,7 @@ def test_verbalizers_of_a_template_count_as_the_dataset_s_options(model, store, 
 
 
 def test_baseline_mode(model, store, tmp_path):
-    settings = dataclasses.replace(SETTINGS, mode="baseline")
+    settings = dataclasses.replace(SETTINGS, mode=parse_mode("baseline"))
     evaluation = evaluate(
         model, ["rte", "natural_questions"], store, tmp_path, splits=["dev"], settings=settings
     )
@@ -222,6 +227,35 @@ def test_baseline_mode(model, store, tmp_path):
     assert rows[0]["options"] == list(load_templates("rte").baseline.options)
     with pytest.raises(ValueError, match="leave the templates out"):
         evaluate(model, ["rte"], store, tmp_path, templates=["t0"], settings=settings)
+
+
+def test_few_shot_modes_draw_from_training_rows(model, store, tmp_path):
+    mode = parse_mode("baseline_1shot")
+    settings = dataclasses.replace(SETTINGS, mode=mode)
+    options = {"splits": ["dev"], "limit": 2}
+    one, other, same = (
+        evaluate(
+            model,
+            ["rte", "natural_questions"],
+            store,
+            tmp_path / str(number),
+            settings=dataclasses.replace(settings, seed=seed),
+            **options,
+        )
+        for number, seed in enumerate((0, 1, 0))
+    )
+    assert [c.id.mode for c in one.cells] == ["baseline_1shot"] * 2
+    assert [c.key for c in one.cells] == [c.key for c in same.cells]
+    assert not {c.key for c in one.cells} & {c.key for c in other.cells}
+    assert one.cells[0].details["exemplars"] == ["train-rows"]
+
+    class NoTrain(DemoRows):
+        def open(self, datasets, splits):
+            return {k: v for k, v in super().open(datasets, splits).items() if k[2] != "train"}
+
+    with pytest.raises(ValueError, match="rte has no training rows"):
+        evaluate(model, ["rte"], NoTrain(), tmp_path / "none", settings=settings, **options)
+    assert not (tmp_path / "none").exists()
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,8 @@ from flan.catalog.dataset import choice, free_form
 from flan.evaluation.prompts import (
     Lengths,
     answer_text,
-    evaluation_templates,
     generation_requests,
     rank_requests,
-    render_all,
     stop_id,
 )
 from flan.templates import load_templates, render
@@ -35,7 +33,7 @@ class WordVocabulary:
 
 def test_instructions_are_the_training_format(characters):
     fields = choice(("yes", "no"), 1, text="ab")
-    (request,) = rank_requests(render_all(LIKES, [fields]), characters)
+    (request,) = rank_requests([render(LIKES, fields)], characters)
     assert characters.decode(request.context) == "ab Good?\nOPTIONS:\n- yes\n- no"
     assert request.context[-1] == characters.eos_id
     assert [o[-1] for o in request.options] == [characters.eos_id] * 2
@@ -47,22 +45,23 @@ def test_instructions_are_the_training_format(characters):
 def test_instructions_keep_the_head_and_their_eos(characters):
     fields = choice(("0123456789", "x"), 0, text="abcdefghij" * 3)
     lengths = Lengths(inputs=8, targets=5)
-    (request,) = rank_requests(render_all(LIKES, [fields]), characters, lengths=lengths)
+    (request,) = rank_requests([render(LIKES, fields)], characters, lengths=lengths)
     whole = characters.encode(render(LIKES, fields).input)
     assert request.context == (*whole[:7], characters.eos_id)
     assert request.cut == len(whole) - 7
     assert characters.decode(request.options[0]) == "0123"
     assert len(request.options[0]) == 5
     assert request.cut_options == 6
-    (prompt,) = generation_requests(render_all(LIKES, [fields]), characters, lengths=lengths)
+    (prompt,) = generation_requests([render(LIKES, fields)], characters, lengths=lengths)
     assert prompt.prompt == request.context
     assert prompt.cut == request.cut
 
 
 def test_baseline_continues_the_prompt(characters):
-    (template,) = evaluation_templates(load_templates("rte"), "baseline")
+    plain = load_templates("rte").baseline
+    template = Template("baseline", plain.input, Text.parse("{answer}"), options=plain.options)
     fields = choice(("yes", "no"), 0, premise="It rains.", hypothesis="It is wet.")
-    rendered = render_all(template, [fields])
+    rendered = [render(template, fields)]
     assert rendered[0].options == ("true", "false")
     (request,) = rank_requests(rendered, characters, "baseline")
     assert characters.decode(request.context).endswith("Answer:")
@@ -71,7 +70,7 @@ def test_baseline_continues_the_prompt(characters):
 
 
 def test_baseline_keeps_the_end_of_a_long_prompt(characters):
-    example = render_all(LIKES, [choice(("yes", "no"), 0, text="abcdefghij" * 3)])
+    example = [render(LIKES, choice(("yes", "no"), 0, text="abcdefghij" * 3))]
     (request,) = rank_requests(example, characters, "baseline", Lengths(10, 3))
     assert characters.decode(request.context) == "- yes\n- no"
     assert [characters.decode(o) for o in request.options] == [" ye", " no"]
@@ -84,7 +83,7 @@ def test_baseline_keeps_the_end_of_a_long_prompt(characters):
 def test_baseline_never_scores_a_sequence_that_the_tokenizer_would_not_make():
     vocabulary = WordVocabulary()
     template = Template("b", Text.parse("{text}"), Text.parse("{answer}"))
-    example = render_all(template, [choice(("York is big", "Delhi"), 0, text="I say New")])
+    example = [render(template, choice(("York is big", "Delhi"), 0, text="I say New"))]
     (request,) = rank_requests(example, vocabulary, "baseline")
     for ids, option in zip(request.options, ("York is big", "Delhi"), strict=True):
         assert (*request.context, *ids) == tuple(vocabulary.encode(f"I say New {option}"))
@@ -102,17 +101,7 @@ def test_an_option_without_tokens_is_scored_as_stopping():
 def test_an_example_without_options_is_refused(characters):
     template = Template("t0", Text.parse("{text}"), Text.parse("{answer}"))
     with pytest.raises(ValueError, match="has no options to rank"):
-        rank_requests(render_all(template, [free_form("x", text="y")]), characters)
-
-
-def test_only_forward_templates_are_evaluated():
-    inverted = Template("t9", Text.parse("{answer}?"), Text.parse("{text}"), kind="inverted")
-    with pytest.raises(ValueError, match="inverted"):
-        render_all(inverted, [choice(("yes", "no"), 0, text="a")])
-    templates = load_templates("rte")
-    assert evaluation_templates(templates, "instructions") == templates.forward
-    with pytest.raises(ValueError, match="Did you mean 'baseline'"):
-        evaluation_templates(templates, "base_line")
+        rank_requests([render(template, free_form("x", text="y"))], characters)
 
 
 def test_answers():
