@@ -31,12 +31,18 @@ class UnusableSource(ValueError):
 
 
 class Part(NamedTuple):
-    """Records `start` up to `stop` of a file; `row_id` is the first one's number in its split."""
+    """Records `start` up to `stop` of a file.
+
+    Attributes:
+      row_id: the first one's number in its split.
+      rows: how many the whole file should have.
+    """
 
     path: Path
     start: int
     stop: int
     row_id: int
+    rows: int
 
 
 class SourceReader:
@@ -106,23 +112,25 @@ class SourceReader:
     def rows(self, split: str) -> Iterator[tuple[int, Row]]:
         """Row number within the TFDS split, and row, of each row of a split.
 
-        Raises ValueError for damaged files, and for fewer rows than TFDS promised.
+        Raises ValueError for damaged files, for fewer rows than TFDS promised, and for more
+        where a file is read to its end.
         """
         for part in self.parts(split):
             yield from self.part_rows(part)
 
     def part_rows(self, part: Part) -> Iterator[tuple[int, Row]]:
         """Row number and row of each row of a part; raises what `rows` raises."""
+        end = part.row_id + part.stop - part.start
         row_id = part.row_id
-        for record in read_records(part.path, part.start, part.stop):
+        # A whole file is read to its end, wherever TFDS says that it is.
+        stop = None if part.stop == part.rows else part.stop
+        for record in read_records(part.path, part.start, stop):
+            if row_id == end:
+                raise self._miscounted(part, f"more than {part.rows} records")
             yield row_id, self._decode(record, row_id, part)
             row_id += 1
-        if row_id != part.row_id + part.stop - part.start:
-            raise ValueError(
-                f"{part.path} has {part.start + row_id - part.row_id} records, where "
-                f"{INFO_FILE} promises {part.stop} or more: copy or prepare {self.source.tfds} "
-                "again"
-            )
+        if row_id != end:
+            raise self._miscounted(part, f"{part.start + row_id - part.row_id} records")
 
     def fields(self, split: str) -> Iterator[tuple[int, Fields | None]]:
         """Row number and fields of each row of a split; None where `to_fields` drops it.
@@ -149,6 +157,12 @@ class SourceReader:
                 f"{'...' * (len(shown) > 400)}"
             ) from error
         return fields
+
+    def _miscounted(self, part: Part, found: str) -> ValueError:
+        return ValueError(
+            f"{part.path} has {found}, where {INFO_FILE} promises {part.rows}: copy or prepare "
+            f"{self.source.tfds} again"
+        )
 
     def _decode(self, record: bytes, row_id: int, part: Part) -> Any:
         try:
@@ -203,7 +217,7 @@ def _parts(prepared: PreparedSource, piece: Slice) -> list[Part]:
     for file, rows in prepared.shards[piece.split]:
         start, stop = max(piece.start - first, 0), min(piece.stop - first, rows)
         if start < stop:
-            parts.append(Part(prepared.path / file, start, stop, first + start))
+            parts.append(Part(prepared.path / file, start, stop, first + start, rows))
         first += rows
     assert sum(p.stop - p.start for p in parts) == len(piece)
     return parts

@@ -131,6 +131,14 @@ def test_fewer_rows_than_promised(copy):
         list(reader.rows("dev"))
 
 
+def test_more_rows_than_promised(copy):
+    info = copy / "super_glue/rte/1.0.2/dataset_info.json"
+    info.write_text(info.read_text().replace('"60"', '"50"'))
+    reader = rte_reader(copy)
+    with pytest.raises(ValueError, match=r"more than 50 records, where dataset_info.json promises"):
+        list(reader.rows("dev"))
+
+
 def test_a_truncated_file(copy):
     file = copy / "super_glue/rte/1.0.2/super_glue-train.tfrecord-00000-of-00001"
     file.write_bytes(file.read_bytes()[:-5])
