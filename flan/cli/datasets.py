@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping
-from pathlib import Path
 
 from flan import folders
 
@@ -34,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     from flan.cli.tables import print_table
     from flan.data.listing import list_datasets
 
-    folder = Path(args.data_dir).expanduser() if args.data_dir else folders.usual_data_dir()
+    folder = folders.data_dir(args.data_dir) or folders.usual_data_dir()
     if args.data_dir and not folder.is_dir():
         raise FileNotFoundError(f"no data folder at {folder}")
     entries = list_datasets(args.names or ("all", "extra"), folder)

@@ -15,7 +15,6 @@ import dataclasses
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flan import folders
@@ -45,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     from flan.data.doctor import blocking, diagnose
     from flan.data.names import parse_task_name
 
-    folder = Path(args.data_dir).expanduser() if args.data_dir else folders.usual_data_dir()
+    folder = folders.data_dir(args.data_dir) or folders.usual_data_dir()
     in_mixtures = [name for mixture in args.mixture for name in parse_task_name(mixture).datasets]
     names = [*args.names, *in_mixtures] or ["all", "extra"]
     diagnoses = diagnose(folder, names)
