@@ -17,7 +17,7 @@ from flan.models.config import ModelConfig
 from flan.training.state import TrainState, init_params
 
 # Runtime settings: a checkpoint does not depend on them.
-RUNTIME_SETTINGS = ("dtype", "param_dtype", "remat", "dropout_rate")
+RUNTIME_SETTINGS = ("dtype", "param_dtype", "remat", "dropout_rate", "context_length")
 
 
 class CheckpointError(ValueError):

@@ -5,12 +5,14 @@ Shapes: B batch, L query length, S key length, H heads, K key/value heads, d hea
 
 from __future__ import annotations
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from flan.models.config import ModelConfig
-from flan.models.layers import Dense, constrain
+from flan.models.layers import Dense, RMSNorm, constrain
 from flan.models.positions import rotary
 
 # What a masked logit becomes: far below any real one, and finite, so that a row with
@@ -116,6 +118,7 @@ class SelfAttention(nn.Module):
                 config.compute_dtype,
                 jnp.dtype(config.param_dtype),
                 scale,
+                use_bias=config.qkv_bias,
                 name=name,
             )(x)
             split = flat.reshape(*x.shape[:2], heads, config.d_head)
@@ -125,6 +128,15 @@ class SelfAttention(nn.Module):
         query = project("query", config.num_heads, 1.0 if config.scale_attention else root)
         key = project("key", config.kv_heads)
         value = project("value", config.kv_heads)
+        if config.qk_norm:
+            norm = functools.partial(
+                RMSNorm,
+                config.norm_epsilon,
+                config.compute_dtype,
+                jnp.dtype(config.param_dtype),
+                axis="kv",
+            )
+            query, key = norm(name="query_norm")(query), norm(name="key_norm")(key)
         if config.positions == "rope":
             query = rotary(query, positions, config.rope_theta)
             key = rotary(key, positions, config.rope_theta)

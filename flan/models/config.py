@@ -28,11 +28,16 @@ class ModelConfig:
       num_kv_heads: key/value heads (grouped-query attention); None: as many as heads.
       positions: `relative` (T5's bucketed bias, one table for all layers) or `rope`.
       activation: of the gate.
-      tie_embeddings: logits through the embedding, scaled by d_model^-0.5 as in T5.
+      tie_embeddings: logits through the embedding.
+      scale_logits: tied logits are scaled by d_model^-0.5, as in T5.
+      scale_embeddings: embeddings are scaled by d_model^0.5, as in Gemma.
       scale_attention: divide attention logits by sqrt(d_head). T5 folds the factor into
         the initialization of the query projection instead.
       relative_buckets, relative_max_distance: T5's bias table.
       rope_theta: base of the rotary frequencies.
+      qkv_bias: a bias on the query, key and value projections, as in Qwen2.
+      qk_norm: RMSNorm over each head's query and key before the rotation, as in Qwen3.
+      context_length: tokens that an imported model was made for; nothing here depends on it.
       norm_epsilon: of RMSNorm.
       dropout_rate: on embeddings and on each residual branch.
       dtype: of computation (`float32` or `bfloat16`); softmax, norms and loss are float32.
@@ -55,6 +60,11 @@ class ModelConfig:
     relative_buckets: int = 32
     relative_max_distance: int = 128
     rope_theta: float = 10_000.0
+    scale_logits: bool = True
+    scale_embeddings: bool = False
+    qkv_bias: bool = False
+    qk_norm: bool = False
+    context_length: int | None = None
     norm_epsilon: float = 1e-6
     dropout_rate: float = 0.0
     dtype: str = "float32"
@@ -112,6 +122,10 @@ class ModelConfig:
     def num_parameters(self) -> int:
         """Exact count of trainable parameters."""
         attention = self.d_model * self.d_head * 2 * (self.num_heads + self.kv_heads)
+        if self.qkv_bias:
+            attention += self.d_head * (self.num_heads + 2 * self.kv_heads)
+        if self.qk_norm:
+            attention += 2 * self.d_head
         layer = attention + 3 * self.d_model * self.d_ff + 2 * self.d_model
         tables = self.vocab_size * self.d_model * (1 if self.tie_embeddings else 2)
         bias = self.relative_buckets * self.num_heads if self.positions == "relative" else 0

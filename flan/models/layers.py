@@ -23,13 +23,14 @@ def constrain(x: jax.Array, *axes: str | None) -> jax.Array:
 
 
 class Dense(nn.Module):
-    """Matrix product without bias, `[..., in] -> [..., features]`, in `dtype`.
+    """Matrix product, `[..., in] -> [..., features]`, in `dtype`; a bias only where asked.
 
     Attributes:
       features: size of the output.
       axes: logical names of the kernel's two axes.
       scale: factor on the initial standard deviation.
       out_dtype: of the output; `dtype` by default.
+      use_bias: add a bias, zero at first.
     """
 
     features: int
@@ -38,6 +39,7 @@ class Dense(nn.Module):
     param_dtype: Any = jnp.float32
     scale: float = 1.0
     out_dtype: Any = None
+    use_bias: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -51,6 +53,15 @@ class Dense(nn.Module):
         product = jnp.matmul(
             x.astype(self.dtype), kernel.astype(self.dtype), preferred_element_type=jnp.float32
         )
+        if self.use_bias:
+            bias = param_with_axes(
+                "bias",
+                nn.initializers.zeros,
+                (self.features,),
+                self.param_dtype,
+                axes=self.axes[1:],
+            )
+            product = product + bias.astype(jnp.float32)
         return product.astype(self.out_dtype or self.dtype)
 
 
@@ -60,11 +71,12 @@ class RMSNorm(nn.Module):
     epsilon: float = 1e-6
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
+    axis: str = "embed"
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         scale = param_with_axes(
-            "scale", nn.initializers.ones, (x.shape[-1],), self.param_dtype, axes=("embed",)
+            "scale", nn.initializers.ones, (x.shape[-1],), self.param_dtype, axes=(self.axis,)
         )
         x = x.astype(jnp.float32)
         x = x * jax.lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + self.epsilon)

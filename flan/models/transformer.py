@@ -133,7 +133,10 @@ class Transformer(nn.Module):
             param_dtype,
             name="token_embedder",
         )
-        x = constrain(embed(decoder_input_tokens), "batch", "length", "embed")
+        x = embed(decoder_input_tokens)
+        if config.scale_embeddings:
+            x = x * jnp.asarray(config.d_model**0.5, x.dtype)
+        x = constrain(x, "batch", "length", "embed")
         x = nn.Dropout(config.dropout_rate, broadcast_dims=(-2,))(x, not enable_dropout)
 
         positions, mask, step_slots = self._places(
@@ -167,8 +170,8 @@ class Transformer(nn.Module):
         if logit_positions is not None:
             x = jnp.take_along_axis(x, logit_positions[:, :, None], axis=1)
         if config.tie_embeddings:
-            # T5's factor; a Llama import folds it into decoder_norm.
-            logits = embed.attend(x * config.d_model**-0.5)
+            # T5's factor; Llama and its kin have none.
+            logits = embed.attend(x * config.d_model**-0.5 if config.scale_logits else x)
         else:
             logits = Dense(
                 config.vocab_size,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 
 import jax
@@ -27,6 +28,10 @@ LLAMA = ModelConfig(
     scale_attention=True,
     remat="full",
 )
+# The switches of Qwen2, Qwen3 and Gemma, which no one model has together.
+OTHERS = dataclasses.replace(
+    LLAMA, scale_logits=False, scale_embeddings=True, qkv_bias=True, qk_norm=True, remat="none"
+)
 CONFIGS = pytest.mark.parametrize("config", [LAMDA, LLAMA], ids=["lamda", "llama"])
 
 
@@ -47,7 +52,7 @@ def tokens(*shape: int, seed: int = 1) -> np.ndarray:
     return np.random.default_rng(seed).integers(2, 61, shape).astype(np.int32)
 
 
-@CONFIGS
+@pytest.mark.parametrize("config", [LAMDA, LLAMA, OTHERS], ids=["lamda", "llama", "others"])
 def test_parameter_count_is_exact(config):
     sizes = [p.size for p in jax.tree.leaves(parameters(config))]
     assert sum(sizes) == config.num_parameters
