@@ -5,6 +5,7 @@ model.json            the network's sizes
 vocabulary/           a copy of the vocabulary, so that the folder is enough to evaluate
 config.gin            the operative gin configuration
 receipt.json          what the mixture consists of
+damaged/              checkpoints that could not be read and were set aside
 metrics.jsonl         one line for each logged step
 tensorboard/          the same as TensorBoard events
 """
@@ -19,6 +20,7 @@ from flan.data import atomic
 from flan.models.config import ModelConfig
 
 CHECKPOINTS = "checkpoints"
+DAMAGED = "damaged"
 MODEL_FILE = "model.json"
 VOCABULARY = "vocabulary"
 CONFIG_FILE = "config.gin"

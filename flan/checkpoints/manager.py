@@ -1,18 +1,19 @@
-"""Checkpoints through orbax: asynchronous, atomic, the newest N kept."""
+"""Checkpoints through orbax: asynchronous, atomic, verified, the newest N kept."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
 
-from flan.checkpoints import layout
+from flan.checkpoints import integrity, layout
 from flan.models.config import ModelConfig
 from flan.training.state import TrainState, init_params
 
@@ -22,6 +23,19 @@ RUNTIME_SETTINGS = ("dtype", "param_dtype", "remat", "dropout_rate", "context_le
 
 class CheckpointError(ValueError):
     """A checkpoint that is missing, broken, or of another shape."""
+
+
+class DamagedCheckpointError(CheckpointError):
+    """A checkpoint that cannot be read, or is not what was saved.
+
+    Attributes:
+      step: its step.
+      before: the step of the one before it, or None.
+    """
+
+    def __init__(self, message: str, step: int, before: int | None) -> None:
+        super().__init__(message)
+        self.step, self.before = step, before
 
 
 class CheckpointManager:
@@ -58,10 +72,12 @@ class CheckpointManager:
         step = int(state.step)
         if step in self._manager.all_steps():
             return
+        arrays = state._asdict()
+        sealed = integrity.sealed(metadata, integrity.describe(arrays))
         self._manager.save(
             step,
             args=ocp.args.Composite(
-                state=ocp.args.StandardSave(state._asdict()), metadata=ocp.args.JsonSave(metadata)
+                state=ocp.args.StandardSave(arrays), metadata=ocp.args.JsonSave(sealed)
             ),
         )
 
@@ -76,42 +92,61 @@ class CheckpointManager:
         """
         step = self._pick(step)
         with self._explain(step):
-            found = self._manager.restore(
-                step,
-                args=ocp.args.Composite(
-                    state=ocp.args.StandardRestore(abstract._asdict()),
-                    metadata=ocp.args.JsonRestore(),
-                ),
-            )
-        return TrainState(**found["state"]), dict(found["metadata"])
+            found, metadata, arrays = self._read(step, ocp.args.StandardRestore(abstract._asdict()))
+            if arrays is not None:
+                integrity.verify(found, arrays)
+        return TrainState(**found), metadata
 
     def restore_params(
         self, abstract: Any, step: int | None = None
     ) -> tuple[Any, int, dict[str, Any]]:
         """Parameters alone, in the given shapes and shardings; also the step and its metadata."""
         step = self._pick(step)
+        wanted = {"params": abstract}
         with self._explain(step):
-            found = self._manager.restore(
+            found, metadata, arrays = self._read(
                 step,
-                args=ocp.args.Composite(
-                    state=ocp.args.PyTreeRestore(
-                        {"params": abstract},
-                        restore_args=ocp.checkpoint_utils.construct_restore_args(
-                            {"params": abstract}
-                        ),
-                        partial_restore=True,
-                    ),
-                    metadata=ocp.args.JsonRestore(),
+                ocp.args.PyTreeRestore(
+                    wanted,
+                    restore_args=ocp.checkpoint_utils.construct_restore_args(wanted),
+                    partial_restore=True,
                 ),
             )
-        return found["state"]["params"], step, dict(found["metadata"])
+            if arrays is not None:
+                integrity.verify(found, arrays)
+        return found["params"], step, metadata
 
     def metadata(self, step: int | None = None) -> tuple[int, dict[str, Any]]:
         """Step and metadata of a checkpoint, without its arrays."""
         step = self._pick(step)
         with self._explain(step):
-            args = ocp.args.Composite(metadata=ocp.args.JsonRestore())
-            return step, dict(self._manager.restore(step, args=args)["metadata"])
+            return step, self._read(step)[1]
+
+    def described(self, step: int) -> tuple[dict[str, Any], integrity.Described | None]:
+        """Metadata, and shapes and dtypes of the arrays; None where it does not say."""
+        with self._explain(step):
+            return self._read(step)[1:]
+
+    def _read(
+        self, step: int, state: Any = None
+    ) -> tuple[Any, dict[str, Any], integrity.Described | None]:
+        """What orbax restores as `state`, the metadata, and the arrays' checksums."""
+        items = {"metadata": ocp.args.JsonRestore()} | ({"state": state} if state else {})
+        found = self._manager.restore(step, args=ocp.args.Composite(**items))
+        metadata, arrays = integrity.opened(dict(found["metadata"]))
+        return found["state"] if state else None, metadata, arrays
+
+    def set_aside(self, steps: Sequence[int]) -> None:
+        """Moves checkpoints out of the way, into `damaged/`; nothing is deleted."""
+        aside = self.folder.parent / layout.DAMAGED
+        if jax.process_index() == 0:
+            aside.mkdir(exist_ok=True)
+            for step in steps:
+                names = itertools.chain([f"{step}"], (f"{step}.{n}" for n in itertools.count(2)))
+                name = next(name for name in names if not (aside / name).exists())
+                (self.folder / str(step)).rename(aside / name)
+        ocp.multihost.sync_global_processes("flan_set_aside")
+        self._manager.reload()
 
     def wait(self) -> None:
         """Returns when the background save is on disk."""
@@ -137,12 +172,16 @@ class CheckpointManager:
         try:
             yield
         except Exception as error:
-            others = [s for s in self.steps() if s != step]
-            advice = f"step {others[-1]} is the one before it" if others else "there is no other"
+            before = max((s for s in self.steps() if s < step), default=None)
+            advice = "there is none before it"
+            if before is not None:
+                advice = f"step {before} is the one before it ({self.folder / str(before)})"
             reason = " ".join(str(error).split())[:200]
-            raise CheckpointError(
+            raise DamagedCheckpointError(
                 f"checkpoint {self.folder / str(step)} cannot be read ({type(error).__name__}: "
-                f"{reason}); {advice}. Move the damaged folder away to go on from there"
+                f"{reason}); {advice}",
+                step,
+                before,
             ) from error
 
 

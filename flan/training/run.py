@@ -23,12 +23,11 @@ from flan.training.loop import BatchSource, LoopConfig, train_loop
 from flan.training.metrics import MetricsWriter
 from flan.training.optimizer import OptimizerConfig, make_optimizer
 from flan.training.receipts import record_observed, write_receipt
+from flan.training.resume import OnDamaged, another, metadata_before, restore_newest
 from flan.training.start import (
-    another,
     check_initial,
     choose_model,
     choose_vocabulary,
-    metadata_before,
     with_initial_params,
 )
 from flan.training.state import TrainState, abstract_state, create_state
@@ -86,6 +85,8 @@ class RunConfig:
       vocabulary: a vocabulary folder; by default the initial checkpoint's, else one that
         is trained on the data.
       seed: of initialization, data order and dropout.
+      on_damaged: a damaged newest checkpoint is refused (`error`), or set aside to go on
+        from the newest sound one (`previous`).
     """
 
     model_dir: str
@@ -99,6 +100,11 @@ class RunConfig:
     initial_checkpoint_path: str | None = None
     vocabulary: str | None = None
     seed: int = 0
+    on_damaged: OnDamaged = "error"
+
+    def __post_init__(self) -> None:
+        if self.on_damaged not in ("error", "previous"):
+            raise ValueError(f"ON_DAMAGED must be 'error' or 'previous', got {self.on_damaged!r}")
 
 
 def run(config: RunConfig, operative_config: Callable[[], str] | None = None) -> TrainState:
@@ -137,7 +143,10 @@ def run(config: RunConfig, operative_config: Callable[[], str] | None = None) ->
     vocabulary = load_vocabulary(vocabulary_dir)
     model_config = wanted.for_vocabulary(vocabulary.vocab_size)
     abstract = abstract_state(model_config, tx, mesh, config.mesh)
-    before = metadata_before(model_dir, model_config, vocabulary)
+    optimizer = dataclasses.asdict(config.optimizer)
+    before = metadata_before(
+        model_dir, model_config, vocabulary, optimizer, abstract, config.on_damaged
+    )
     if initial:
         check_initial(initial, model_config, vocabulary)
 
@@ -158,6 +167,7 @@ def run(config: RunConfig, operative_config: Callable[[], str] | None = None) ->
         "vocabulary_fingerprint": vocabulary.fingerprint,
         "initial_checkpoint_path": config.initial_checkpoint_path,
         "model": model_config.to_json(),
+        "optimizer": optimizer,
         "gin": operative_config() if operative_config else "",
     }
 
@@ -170,7 +180,7 @@ def run(config: RunConfig, operative_config: Callable[[], str] | None = None) ->
     manager = CheckpointManager(model_dir, keep=config.loop.keep)
     try:
         if state is None:
-            state, _ = manager.restore(abstract)
+            state = restore_newest(manager, abstract, config.on_damaged)
             log.info("resuming %s at step %d", model_dir, int(state.step))
         first = int(state.step)
         if first >= config.loop.steps:

@@ -1,4 +1,4 @@
-"""What a run starts from: its model, its vocabulary, and the checkpoints that are there.
+"""What a run starts from: its model, its vocabulary, the checkpoint it takes parameters of.
 
 Nothing here writes: a run that cannot start leaves no trace.
 """
@@ -9,7 +9,6 @@ import dataclasses
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import jax
 
@@ -20,7 +19,7 @@ from flan.checkpoints.manager import (
     check_same_model,
     split_step,
 )
-from flan.data.vocabulary import Vocabulary, load_vocabulary
+from flan.data.vocabulary import Vocabulary
 from flan.models.config import ModelConfig
 from flan.training.state import TrainState
 
@@ -62,39 +61,6 @@ def choose_vocabulary(
         if candidate.is_dir():
             return candidate
     return make(None)
-
-
-def another(model_dir: Path, what: str) -> CheckpointError:
-    """The error for going on with other settings than a run began with."""
-    return CheckpointError(
-        f"{model_dir} holds a run on another {what}: it cannot be resumed with these settings. "
-        f"Use its own settings ({layout.CONFIG_FILE} there), or another MODEL_DIR"
-    )
-
-
-def metadata_before(
-    model_dir: Path, model_config: ModelConfig, vocabulary: Vocabulary
-) -> dict[str, Any] | None:
-    """What the newest checkpoint of the run to go on with says; None where there is none yet.
-
-    Writes nothing. Raises CheckpointError for a run of another model or vocabulary.
-    """
-    if (model_dir / layout.MODEL_FILE).is_file():
-        check_same_model(layout.read_model_config(model_dir), model_config, model_dir)
-    stored = model_dir / layout.VOCABULARY
-    # Also before the first checkpoint: the copy is what the checkpoints will be read with.
-    if stored.is_dir() and load_vocabulary(stored).fingerprint != vocabulary.fingerprint:
-        raise another(model_dir, "vocabulary")
-    if not (model_dir / layout.CHECKPOINTS).is_dir():
-        return None
-    reader = CheckpointManager(model_dir, read_only=True)
-    try:
-        before = reader.metadata()[1] if reader.steps() else None
-    finally:
-        reader.close()
-    if before is not None and before.get("vocabulary_fingerprint") != vocabulary.fingerprint:
-        raise another(model_dir, "vocabulary")
-    return before
 
 
 def check_initial(path: Path, model_config: ModelConfig, vocabulary: Vocabulary) -> None:

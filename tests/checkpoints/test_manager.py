@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 
 import jax
@@ -11,9 +12,11 @@ import numpy as np
 import pytest
 
 from flan.checkpoints import layout
+from flan.checkpoints.integrity import describe, opened, sealed, verify
 from flan.checkpoints.manager import (
     CheckpointError,
     CheckpointManager,
+    DamagedCheckpointError,
     check_same_model,
     load_for_inference,
     quiet_orbax,
@@ -85,13 +88,91 @@ def test_folders_without_a_model_are_named(tmp_path):
         load_for_inference(tmp_path)
 
 
-def test_a_damaged_checkpoint_is_reported_by_name_and_the_one_before_offered(copy):
-    for path in (copy / layout.CHECKPOINTS / "6" / "state").rglob("*"):
-        if path.is_file() and path.parent.name == "d":
-            path.write_bytes(path.read_bytes()[:10])
-    with pytest.raises(CheckpointError, match=r"checkpoints/6 cannot be read.*step 3 is the one"):
+def largest(folder):
+    return max((p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+
+
+def flip(path, place):
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def empty(folder):
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+DAMAGES = {
+    "flipped bit": lambda folder: flip(largest(folder / "state/ocdbt.process_0"), 50_000),
+    "flipped bit near the start": lambda folder: flip(largest(folder / "state"), 64),
+    "flipped metadata": lambda folder: flip(folder / "metadata/metadata", 9),
+    "truncated": lambda folder: truncate(largest(folder)),
+    "truncated metadata": lambda folder: truncate(folder / "metadata/metadata"),
+    "lost file": lambda folder: largest(folder).unlink(),
+    "lost metadata": lambda folder: shutil.rmtree(folder / "metadata"),
+    "lost state": lambda folder: shutil.rmtree(folder / "state"),
+    "empty": empty,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint_is_reported_by_name_and_the_one_before_offered(copy, damage):
+    DAMAGES[damage](copy / layout.CHECKPOINTS / "6")
+    with pytest.raises(DamagedCheckpointError, match=r"checkpoints/6 cannot be read") as error:
         load_for_inference(copy)
+    assert (error.value.step, error.value.before) == (6, 3)
+    assert f"step 3 is the one before it ({copy / layout.CHECKPOINTS / '3'})" in str(error.value)
     assert load_for_inference(copy, 3).step == 3
+
+
+def test_the_first_checkpoint_has_none_before_it(copy):
+    DAMAGES["flipped bit"](copy / layout.CHECKPOINTS / "3")
+    with pytest.raises(DamagedCheckpointError, match="there is none before it"):
+        load_for_inference(copy, 3)
+    assert load_for_inference(copy).step == 6
+
+
+def test_a_flipped_bit_of_the_optimizer_is_found_where_the_optimizer_is_read(copy):
+    mesh = make_mesh(MeshConfig(1), jax.devices()[:1])
+    abstract = abstract_state(TINY_MODEL, TX, mesh, MeshConfig(1))
+    manager = CheckpointManager(copy, read_only=True)
+    state, _ = manager.restore(abstract, 6)
+    saved = describe(state._asdict())
+    leaves, tree = jax.tree.flatten(state.opt_state)
+    place = next(i for i, leaf in enumerate(leaves) if leaf.size > 8)
+    leaves[place] = leaves[place].at[(0,) * leaves[place].ndim].add(1e-30)
+    changed = state._replace(opt_state=jax.tree.unflatten(tree, leaves))
+    verify(state._asdict(), saved)
+    with pytest.raises(ValueError, match=r"opt_state/.* is not what was saved"):
+        verify(changed._asdict(), saved)
+
+
+def test_a_checkpoint_without_checksums_is_read_as_it_is(tmp_path):
+    assert opened({"seed": 3}) == ({"seed": 3}, None)
+    arrays = {"params/a": ([2], "float32", [1, 2])}
+    stored = json.loads(json.dumps(sealed({"seed": 3, "pair": (1, 2)}, arrays)))
+    assert opened(stored) == ({"seed": 3, "pair": [1, 2]}, arrays)
+    for changed in ({**stored, "seed": 4}, {**stored, "integrity": {}}, {**stored, "new": 1}):
+        with pytest.raises(ValueError, match="metadata"):
+            opened(changed)
+
+
+def test_setting_checkpoints_aside_deletes_nothing(copy):
+    manager = CheckpointManager(copy)
+    manager.set_aside([6])
+    assert manager.steps() == [3]
+    assert (copy / layout.DAMAGED / "6" / "state").is_dir()
+    shutil.copytree(copy / layout.CHECKPOINTS / "3", copy / layout.CHECKPOINTS / "6")
+    manager.close()
+    manager = CheckpointManager(copy)
+    manager.set_aside([6])
+    assert sorted(p.name for p in (copy / layout.DAMAGED).iterdir()) == ["6", "6.2"]
+    manager.close()
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"num_layers": 2}', '{"experts": 8}'])

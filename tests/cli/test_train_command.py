@@ -325,6 +325,7 @@ MISTAKES = {
     "heads over devices": ("--gin.MeshConfig.model=4", "cannot be split over 4 devices"),
     "lengths": ("--gin.TASK_FEATURE_LENGTHS={'inputs': 64}", "'inputs' and 'targets'", "1024"),
     "short": ("--gin.TASK_FEATURE_LENGTHS={'inputs': 64, 'targets': 1}", "lengths must be 2"),
+    "on damaged": ("--gin.ON_DAMAGED=skip", "'error' or 'previous', got 'skip'"),
     "optimizer": ("--gin.OptimizerConfig.name=adamm", "adamm", "adafactor"),
 }
 
@@ -358,7 +359,7 @@ def test_a_setting_without_a_value_is_refused(flags, tmp_path, capsys):
         ("MIXTURE_OR_TASK_NAME=rte", "on another data"),
         ("SEED=1", "on another data"),
         ("BATCH_SIZE=16", "on another data"),
-        ("OptimizerConfig.name=adamw", "cannot be read"),
+        ("OptimizerConfig.name=adamw", "(name is 'adafactor' there, 'adamw' here)"),
     ],
 )
 def test_a_run_does_not_go_on_with_other_settings(flags, copy, capsys, setting, told):
@@ -400,6 +401,32 @@ def test_initial_checkpoints_that_do_not_fit(flags, trained, tmp_path, capsys, o
     assert "has no model.json" in refused(
         [*base, f"--gin.INITIAL_CHECKPOINT_PATH={tmp_path}"], run, capsys
     )
+
+
+def test_a_damaged_newest_checkpoint_is_refused_or_set_aside(flags, trained, copy, capsys):
+    (data,) = (copy / layout.CHECKPOINTS / "6" / "state").glob("ocdbt.process_0/d")
+    largest = max(data.iterdir(), key=lambda path: path.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 2] ^= 4
+    largest.write_bytes(content)
+    base = [*flags, f"--model_dir={copy}"]
+    message = refused(base, copy, capsys)
+    assert f"{copy}/checkpoints/6 cannot be read" in message
+    assert "go on from step 4, run the same command with --gin.ON_DAMAGED=previous" in message
+
+    assert main([*base, "--gin.ON_DAMAGED=previous"]) == 0
+    assert "going on from step 4" in capsys.readouterr().err
+    assert (copy / layout.DAMAGED / "6").is_dir()
+    assert_same(trained, copy)
+    steps = [line["step"] for line in read_metrics(copy / layout.METRICS_FILE)]
+    assert steps == [2, 4, 6]
+
+
+def test_nothing_is_moved_where_no_checkpoint_is_sound(flags, copy, capsys):
+    for step in (copy / layout.CHECKPOINTS).iterdir():
+        shutil.rmtree(step / "state")
+    base = [*flags, f"--model_dir={copy}", "--gin.ON_DAMAGED=previous"]
+    assert "none of the checkpoints" in refused(base, copy, capsys)
 
 
 def test_a_damaged_initial_checkpoint(flags, copy, tmp_path, capsys):

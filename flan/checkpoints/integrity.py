@@ -1,0 +1,131 @@
+"""Checksums that travel with a checkpoint, so that what is restored is what was saved.
+
+Orbax's files carry no checksum of the arrays: a flipped byte may come back as another
+number, a lost chunk as zeros. Each array is therefore summed up where it lies, when it is
+saved and again when it is restored: the same sums on any mesh, nothing gathered, no file
+read twice. They guard against accidents, not against forgery.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import NamedSharding, PartitionSpec
+
+_UNSIGNED = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}
+# The entry of a checkpoint's metadata that holds what this module writes.
+ENTRY = "integrity"
+
+# What is known of an array: its shape, its dtype's name, two uint32 sums.
+Described = dict[str, tuple[list[int], str, list[int]]]
+
+
+def describe(tree: Any) -> Described:
+    """Shape, dtype and checksum of each array, by its path; ValueError for 64-bit numbers."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    arrays = [leaf for _, leaf in leaves]
+    sums = jax.device_get(_summed(_replicated(arrays))(arrays))
+    return {
+        path_name(path): (list(leaf.shape), str(leaf.dtype), [int(part) for part in pair])
+        for (path, leaf), pair in zip(leaves, sums, strict=True)
+    }
+
+
+def same_shapes(tree: Any, described: Described) -> bool:
+    """Whether a tree (of arrays or their abstract forms) has the described paths and shapes."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {path_name(path): list(leaf.shape) for path, leaf in leaves} == {
+        name: shape for name, (shape, _, _) in described.items()
+    }
+
+
+def path_name(path: Any) -> str:
+    """A tree path as text: `params/layers/mlp/wi_0/kernel`."""
+    return "/".join(
+        str(getattr(entry, "key", getattr(entry, "name", getattr(entry, "idx", entry))))
+        for entry in path
+    )
+
+
+def sealed(metadata: dict[str, Any], arrays: Described) -> dict[str, Any]:
+    """Metadata with the arrays' checksums and one of its own."""
+    return {**metadata, ENTRY: {"arrays": arrays, "sha256": _hash(metadata, arrays)}}
+
+
+def opened(stored: dict[str, Any]) -> tuple[dict[str, Any], Described | None]:
+    """Metadata as it was given to `sealed`, and the arrays; None for one without checksums.
+
+    Raises ValueError where it was changed since.
+    """
+    metadata = {key: value for key, value in stored.items() if key != ENTRY}
+    seal = stored.get(ENTRY)
+    if seal is None:
+        return metadata, None
+    if not isinstance(seal, dict) or not isinstance(seal.get("arrays"), dict):
+        raise ValueError("its metadata is damaged")
+    if seal.get("sha256") != _hash(metadata, seal["arrays"]):
+        raise ValueError("its metadata is not what was saved: the checksum differs")
+    return metadata, {
+        name: (list(shape), dtype, list(sums))
+        for name, (shape, dtype, sums) in seal["arrays"].items()
+    }
+
+
+def verify(tree: Any, saved: Described) -> None:
+    """ValueError naming the first array that is not what was saved.
+
+    An array that is read in another dtype than it was saved in cannot be compared.
+    """
+    for name, (shape, dtype, sums) in describe(tree).items():
+        expected = saved.get(name)
+        if expected is None or expected[1] != dtype:
+            continue
+        if (shape, sums) != (expected[0], expected[2]):
+            raise ValueError(f"{name} is not what was saved: its checksum differs")
+
+
+def checksum(x: jax.Array) -> jax.Array:
+    """uint32 `[2]`: sums, modulo 2^32, of each element's bits mixed with its place."""
+    unsigned = _UNSIGNED.get(x.dtype.itemsize)
+    if unsigned is None:
+        raise ValueError(f"cannot sum up an array of {x.dtype}")
+    bits = jax.lax.bitcast_convert_type(x, unsigned).astype(jnp.uint32)
+    # Places count modulo 2^32 in each axis, so that no array is too large.
+    place = jnp.zeros(x.shape, jnp.uint32)
+    for axis, size in enumerate(x.shape):
+        place = place * jnp.uint32(size) + jax.lax.broadcasted_iota(jnp.uint32, x.shape, axis)
+    sums = []
+    for salt in (0x9E3779B9, 0x85EBCA6B):
+        mixed = (bits ^ (place * jnp.uint32(salt))) * jnp.uint32(salt ^ 0x5BD1E995)
+        mixed = (mixed ^ (mixed >> 15)) * jnp.uint32(0x2C1B3C6D)
+        sums.append(jnp.sum(mixed ^ (mixed >> 13), dtype=jnp.uint32))
+    return jnp.stack(sums)
+
+
+@functools.cache
+def _summed(sharding: NamedSharding | None) -> Any:
+    return jax.jit(_checksums, out_shardings=sharding)
+
+
+def _checksums(leaves: list[jax.Array]) -> jax.Array:
+    """uint32 `[arrays, 2]`."""
+    return jnp.stack([checksum(leaf) for leaf in leaves])
+
+
+def _replicated(leaves: list[jax.Array]) -> NamedSharding | None:
+    """Where each process can read the sums of arrays that lie on a mesh."""
+    for leaf in leaves:
+        sharding = getattr(leaf, "sharding", None)
+        if isinstance(sharding, NamedSharding):
+            return NamedSharding(sharding.mesh, PartitionSpec())
+    return None
+
+
+def _hash(metadata: dict[str, Any], arrays: Any) -> str:
+    content = json.dumps([metadata, arrays], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
