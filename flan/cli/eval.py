@@ -195,11 +195,10 @@ def _labels(names: str | None, checkpoints: Sequence[str]) -> list[str | None]:
 
 def _print_summary(evaluation: Evaluation, summary: dict, mode: str, out: str) -> None:
     from flan.cli.tables import print_table
-    from flan.evaluation.summary import table_rows
+    from flan.evaluation.summary_table import COLUMNS, table_rows
 
-    columns = ("dataset", "metric", "templates", "rows", "dev", "test", "best-dev template")
     datasets = {c.id.dataset for c in evaluation.cells}
-    print_table(columns, table_rows(summary, datasets), right=columns[2:6])
+    print_table(COLUMNS, table_rows(summary, datasets), right=COLUMNS[2:7])
     kept = f", {evaluation.kept} of them finished before" if evaluation.kept else ""
     print(f"{evaluation.label}, {mode}: {len(evaluation.cells)} cells{kept}, in {out}")
 

@@ -24,6 +24,7 @@ from flan.evaluation.prompts import (
     rank_requests,
     stop_id,
 )
+from flan.evaluation.resampling import replicates
 from flan.evaluation.rows import Rows
 from flan.evaluation.scoring import SCORES, OptionScores, ScoreName, score_requests
 from flan.evaluation.settings import CellSettings
@@ -98,6 +99,7 @@ def run_cells(
                 main_metric=get_metric(job.dataset.metrics[0]).main,
                 metrics=outcome.metrics,
                 metrics_by_score=outcome.metrics_by_score,
+                replicates=_replicates(job, outcome.predictions),
                 counts={"rows": len(job.rows.examples), **outcome.counts},
                 details={
                     **job.details,
@@ -257,6 +259,23 @@ def text_metrics(
             raise ValueError(f"metric {name!r} compares options, and this dataset has none")
         found |= metric.function([f.references for f in examples], answers)
     return found
+
+
+def _replicates(job: CellJob, predictions: Sequence[Prediction]) -> tuple[float, ...]:
+    """The main metric on samples of the rows, the same samples for all cells on these rows."""
+    metric = get_metric(job.dataset.metrics[0])
+    examples = job.rows.examples
+    targets: list[Any]
+    if metric.takes == "label":
+        targets, found = [f.label for f in examples], [p["choice"] for p in predictions]
+    else:
+        # Numbers have one right answer; a dataset's texts may have several.
+        one = metric.takes == "number"
+        targets = [f.references[:1] if one else f.references for f in examples]
+        found = [p["prediction"] for p in predictions]
+    cell = job.cell_id
+    rows = [cell.dataset, cell.source, cell.split, job.details["rows"], job.details["limit"]]
+    return replicates(metric, targets, found, results.content_hash(rows))
 
 
 def _rounded(scores: OptionScores) -> dict[str, list[float]]:

@@ -101,16 +101,15 @@ def _only(targets: Sequence[tuple[Any, ...]]) -> list[Any]:
     return [t[0] for t in targets]
 
 
-def _bare(value: Any) -> Any:
+def bare(value: Any) -> Any:
+    """A text without outer white space; anything else as it is."""
     return value.strip() if isinstance(value, str) else value
 
 
 @metric("text")
 def accuracy(targets: Sequence[Any], predictions: Sequence[Any]) -> dict[str, float]:
     """Share of predictions that equal a target, outer white space aside."""
-    right = [
-        _bare(p) in {_bare(one) for one in t} for t, p in zip(targets, predictions, strict=True)
-    ]
+    right = [bare(p) in {bare(one) for one in t} for t, p in zip(targets, predictions, strict=True)]
     return {"accuracy": 100 * sum(right) / len(right)}
 
 
@@ -169,7 +168,7 @@ def matthews(targets: Sequence[Any], predictions: Sequence[Any]) -> dict[str, fl
     return {"matthews": 100 * float(np.sum(x * y)) / spread if spread else 0.0}
 
 
-def _number(value: Any) -> float:
+def as_number(value: Any) -> float:
     """The value as a finite number; 0 for a generated text that is none."""
     try:
         number = float(value)
@@ -182,7 +181,7 @@ def _correlation(name: str, targets: Sequence[Any], predictions: Sequence[Any]) 
     from scipy import stats
 
     gold = [float(t) for t in _only(targets)]
-    predicted = [_number(p) for p in predictions]
+    predicted = [as_number(p) for p in predictions]
     if len(set(gold)) < 2 or len(set(predicted)) < 2:
         return 0.0
     function = stats.pearsonr if name == "pearson" else stats.spearmanr
@@ -222,9 +221,28 @@ def rouge(targets: Sequence[Any], predictions: Sequence[Any]) -> dict[str, float
     one sequence; `rougeLsum` joins the lines' longest common subsequences, which is what
     papers on CNN/DailyMail print as ROUGE-L.
     """
+    scores = [_rouge(t, p) for t, p in zip(targets, predictions, strict=True)]
+    means = np.mean(scores, axis=0)
+    return {n: 100 * float(v) for n, v in zip(_ROUGES, means, strict=True)}
+
+
+_ROUGES = ("rouge1", "rouge2", "rougeL", "rougeLsum")
+
+
+# Resampling asks again for what scoring has just computed.
+@functools.lru_cache(maxsize=1 << 16)
+def _rouge(references: tuple[str, ...], prediction: str) -> tuple[float, ...]:
+    found = _rouge_scorer().score_multi(references, prediction)
+    return tuple(found[name].fmeasure for name in _ROUGES)
+
+
+def rouge_l(references: tuple[str, ...], prediction: str) -> float:
+    """ROUGE-L's F-measure of one example, in [0, 1]: what the main number of `rouge` averages."""
+    return _rouge(references, prediction)[_ROUGES.index("rougeL")]
+
+
+@functools.cache
+def _rouge_scorer() -> Any:
     from rouge_score import rouge_scorer
 
-    names = ["rouge1", "rouge2", "rougeL", "rougeLsum"]
-    scorer = rouge_scorer.RougeScorer(names, use_stemmer=True)
-    scores = [scorer.score_multi(t, p) for t, p in zip(targets, predictions, strict=True)]
-    return {n: 100 * float(np.mean([s[n].fmeasure for s in scores])) for n in names}
+    return rouge_scorer.RougeScorer(list(_ROUGES), use_stemmer=True)

@@ -22,7 +22,7 @@ from typing import Any
 
 from flan.data import atomic
 
-FORMAT = "flan-evaluation-1"
+FORMAT = "flan-evaluation-2"
 CHECKPOINT_FILE = "checkpoint.json"
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 
@@ -73,6 +73,7 @@ class Cell:
       main_metric: the key of `metrics` that stands for the dataset in averages.
       metrics: scores on a scale of 0 to 100; for `rank` by the score named in `details`.
       metrics_by_score: for `rank` the same metrics by each kind of score.
+      replicates: the main metric on samples of the rows, see `flan.evaluation.resampling`.
       counts: rows, ties, cut prompts and the like.
       details: what `key` was made of, versions, seconds.
     """
@@ -84,6 +85,7 @@ class Cell:
     main_metric: str
     metrics: Mapping[str, float]
     metrics_by_score: Mapping[str, Mapping[str, float]]
+    replicates: tuple[float, ...]
     counts: Mapping[str, int]
     details: Mapping[str, Any]
 
@@ -94,7 +96,8 @@ class Cell:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as the file holds them."""
-        return {"format": FORMAT, **dataclasses.asdict(self)}
+        plain = dataclasses.asdict(self)
+        return {"format": FORMAT, **plain, "replicates": list(self.replicates)}
 
     @classmethod
     def from_json(cls, value: Any) -> Cell:
@@ -120,6 +123,10 @@ class Cell:
         by_score = content["metrics_by_score"].values()
         if not all(_numbers(m) for m in (content["metrics"], content["counts"], *by_score)):
             raise ValueError("metrics and counts must be finite numbers")
+        replicates = content["replicates"]
+        if not isinstance(replicates, list) or not _numbers(dict(enumerate(replicates))):
+            raise ValueError("replicates must be a list of finite numbers")
+        content["replicates"] = tuple(replicates)
         if content["main_metric"] not in content["metrics"]:
             raise ValueError(f"lacks its main metric {content['main_metric']!r}")
         return cls(**content)

@@ -6,6 +6,9 @@ that was best on dev ("how well does a chosen one do"). Sources of a dataset (AN
 are kept apart and also pooled: a template's pooled score is its mean over sources. A
 cluster's score is the mean over its datasets. Whatever cells are there are summarized; a
 template counts for a split once it has all the sources that the split has.
+
+Intervals are 95% bootstrap intervals over examples (see `flan.evaluation.resampling`), the
+templates held fixed: what other test rows of the same kind might have given.
 """
 
 from __future__ import annotations
@@ -13,13 +16,17 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from flan.catalog.clusters import CLUSTERS
 from flan.data import atomic
+from flan.evaluation.resampling import interval
 from flan.evaluation.results import Cell, content_hash, load_cells, read_checkpoints
 
-FORMAT = "flan-summary-1"
+FORMAT = "flan-summary-2"
 SUMMARY_FILE = "summary.json"
 SPLITS = ("dev", "test")
 
@@ -36,9 +43,9 @@ def summarize(
 ) -> dict[str, Any]:
     """`{"checkpoints": {label: {"step", "modes": {mode: {"datasets", "clusters"}}}}}`.
 
-    A dataset has `cluster`, `main_metric`, `splits` (see `_split`) and `best_dev`
-    (`template`, `dev`, `test`, or None where dev or test is missing). A cluster has for each
-    split the mean over its datasets, and the mean of their `best_dev` test scores.
+    A dataset has `cluster`, `main_metric`, `splits` (see `_split`) and `best_dev` (see there).
+    A cluster has for each split the `mean` over its datasets and its `interval`, and the mean
+    of their `best_dev` test scores.
     """
     grouped: dict[str, dict[str, dict[str, list[Cell]]]] = {}
     for cell in sorted(cells, key=lambda c: c.id):
@@ -57,56 +64,71 @@ def summarize(
     }
 
 
+class _Dataset(NamedTuple):
+    """A dataset's entry of the summary, and what only its cluster needs."""
+
+    entry: dict[str, Any]
+    replicates: dict[str, np.ndarray]  # split -> of the mean over templates
+
+
 def _mode(by_dataset: Mapping[str, Sequence[Cell]]) -> dict[str, Any]:
     datasets = {name: _dataset(cells) for name, cells in by_dataset.items()}
-    order = [*CLUSTERS, *sorted({d["cluster"] for d in datasets.values()} - CLUSTERS.keys())]
+    found = {d.entry["cluster"] for d in datasets.values()}
     clusters = {}
-    for cluster in order:
-        members = {n: d for n, d in datasets.items() if d["cluster"] == cluster}
+    for cluster in [*CLUSTERS, *sorted(found - CLUSTERS.keys())]:
+        members = {n: d for n, d in datasets.items() if d.entry["cluster"] == cluster}
         if members:
             clusters[cluster] = _cluster(members)
-    return {"datasets": datasets, "clusters": clusters}
+    return {"datasets": {n: d.entry for n, d in datasets.items()}, "clusters": clusters}
 
 
-def _cluster(members: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def _cluster(members: Mapping[str, _Dataset]) -> dict[str, Any]:
     found: dict[str, Any] = {"splits": {}, "best_dev": None}
     for split in SPLITS:
         means = {
-            n: d["splits"][split]["mean"]
+            n: d.entry["splits"][split]["mean"]
             for n, d in members.items()
-            if d["splits"].get(split, {}).get("mean") is not None
+            if d.entry["splits"].get(split, {}).get("mean") is not None
         }
         if means:
             found["splits"][split] = {
                 "mean": statistics.fmean(means.values()),
+                "interval": _interval([members[n].replicates.get(split) for n in means]),
                 "datasets": sorted(means),
             }
-    best = {n: d["best_dev"]["test"] for n, d in members.items() if d["best_dev"]}
+    best = {n: d.entry["best_dev"]["test"] for n, d in members.items() if d.entry["best_dev"]}
     if best:
         found["best_dev"] = {"test": statistics.fmean(best.values()), "datasets": sorted(best)}
     return found
 
 
-def _dataset(cells: Sequence[Cell]) -> dict[str, Any]:
+def _dataset(cells: Sequence[Cell]) -> _Dataset:
     by_split = {s: [c for c in cells if c.id.split == s] for s in SPLITS}
     splits = {s: _split(found) for s, found in by_split.items() if found}
-    return {
+    replicates = {s: _pooled_replicates(by_split[s], e["templates"]) for s, e in splits.items()}
+    scores = {s: entry["templates"] for s, entry in splits.items()}
+    entry = {
         "cluster": cells[0].cluster,
         "main_metric": cells[0].main_metric,
         "splits": splits,
         "best_dev": best_dev(
-            splits.get("dev", {}).get("templates", {}), splits.get("test", {}).get("templates", {})
+            scores.get("dev", {}),
+            scores.get("test", {}),
+            replicates.get("dev", {}),
+            replicates.get("test", {}),
         ),
     }
+    means = {s: np.mean(list(found.values()), axis=0) for s, found in replicates.items() if found}
+    return _Dataset(entry, means)
 
 
 def _split(cells: Sequence[Cell]) -> dict[str, Any]:
     """One split of a dataset.
 
-    `templates` (id -> pooled main metric), its `mean` and `std`, `rows`, `metrics` (each
-    metric's pooled mean and std), and `sources` with the same for each source alone.
-    `mixed` says that the cells were not all computed on the same rows with the same
-    settings, so that their mean means little.
+    `templates` (id -> pooled main metric), its `mean`, `std` and `interval`, each template's
+    interval in `intervals`, `rows`, `metrics` (each metric's pooled mean and std), and
+    `sources` with the same for each source alone. `mixed` says that the cells were not all
+    computed on the same rows with the same settings, so that their mean means little.
     """
     sources = sorted({c.id.source for c in cells})
     by_source = {s: [c for c in cells if c.id.source == s] for s in sources}
@@ -116,13 +138,36 @@ def _split(cells: Sequence[Cell]) -> dict[str, Any]:
     main = cells[0].main_metric
     rows = sum(max(c.counts.get("rows", 0) for c in found) for found in by_source.values())
     return {
-        **_over_templates(pooled, main),
+        **_over_templates(pooled, main, _pooled_replicates(cells, complete)),
         "rows": rows,
         "mixed": any(len({_conditions(c) for c in found}) > 1 for found in by_source.values()),
         "ties": sum(c.counts.get("ties", 0) for c in cells),
         "cut_prompts": sum(c.counts.get("cut_prompts", 0) for c in cells),
-        "sources": {s: _over_templates(alone[s], main) for s in sources},
+        "sources": {
+            s: _over_templates(alone[s], main, _pooled_replicates(by_source[s], alone[s]))
+            for s in sources
+        },
     }
+
+
+def _pooled_replicates(cells: Sequence[Cell], templates: Iterable[str]) -> dict[str, np.ndarray]:
+    """Template -> replicates of its mean over sources, where all its cells have as many."""
+    found = {}
+    for template in templates:
+        of = [c.replicates for c in cells if c.id.template == template]
+        if of and of[0] and len({len(r) for r in of}) == 1:
+            found[template] = np.mean(np.array(of, np.float64), axis=0)
+    if len({len(r) for r in found.values()}) > 1:
+        return {}
+    return found
+
+
+def _interval(replicates: Sequence[np.ndarray | None]) -> list[float] | None:
+    """The interval of a mean, from the replicates of its parts; None where some have none."""
+    known = [r for r in replicates if r is not None]
+    if not known or len(known) < len(replicates) or len({len(r) for r in known}) > 1:
+        return None
+    return [*interval(np.mean(known, axis=0))]
 
 
 def _conditions(cell: Cell) -> str:
@@ -142,12 +187,16 @@ def _mean_metrics(metrics: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {n: statistics.fmean(m[n] for m in metrics) for n in sorted(shared)}
 
 
-def _over_templates(by_template: Mapping[str, Mapping[str, float]], main: str) -> dict[str, Any]:
+def _over_templates(
+    by_template: Mapping[str, Mapping[str, float]], main: str, replicates: Mapping[str, np.ndarray]
+) -> dict[str, Any]:
     values = {t: m[main] for t, m in by_template.items()}
     names = sorted({n for m in by_template.values() for n in m})
     return {
         "templates": values,
         **mean_and_std(list(values.values())),
+        "interval": _interval([replicates.get(t) for t in values]),
+        "intervals": {t: [*interval(replicates[t])] for t in values if t in replicates},
         "metrics": {n: mean_and_std([m[n] for m in by_template.values() if n in m]) for n in names},
     }
 
@@ -160,62 +209,38 @@ def mean_and_std(values: Sequence[float]) -> dict[str, float | None]:
     }
 
 
-def best_dev(dev: Mapping[str, float], test: Mapping[str, float]) -> dict[str, Any] | None:
+def best_dev(
+    dev: Mapping[str, float],
+    test: Mapping[str, float],
+    dev_replicates: Mapping[str, np.ndarray] = MappingProxyType({}),
+    test_replicates: Mapping[str, np.ndarray] = MappingProxyType({}),
+) -> dict[str, Any] | None:
     """The template with the highest dev score among those that also have a test score.
 
     The first in natural order wins a tie. None where no template has both.
+
+    Returns:
+      `template`, its `dev` and `test` scores, `candidates` (templates to choose from), and
+      where all of them have replicates: `interval` of its test score, `chosen_again` (how
+      often, in [0, 1], other dev rows would have chosen the same template) and
+      `choice_interval` (of the test score with the choice made anew for each sample of dev
+      rows; what is wider than `interval` is the doubt about the choice).
     """
     both = sorted(dev.keys() & test.keys(), key=lambda t: (len(t), t))
     if not both:
         return None
     best = max(both, key=lambda t: dev[t])
-    return {"template": best, "dev": dev[best], "test": test[best], "candidates": len(both)}
-
-
-def table_rows(
-    mode: Mapping[str, Any], datasets: Iterable[str] | None = None
-) -> list[tuple[str, ...]]:
-    """A mode's summary as text, clusters first and their datasets under them.
-
-    Args:
-      mode: an entry of `modes`.
-      datasets: only these.
-
-    Returns:
-      (name, metric, templates, rows, dev, test, best-dev template) of each; dev and test as
-      mean and standard deviation over templates, the last as its id and test score.
-    """
-    chosen = set(mode["datasets"] if datasets is None else datasets)
-    rows: list[tuple[str, ...]] = []
-    for cluster, entry in mode["clusters"].items():
-        members = [n for n, d in mode["datasets"].items() if d["cluster"] == cluster]
-        if not chosen.intersection(members):
-            continue
-        means = [entry["splits"].get(split, {}).get("mean") for split in SPLITS]
-        best = f"{entry['best_dev']['test']:.1f}" if entry["best_dev"] else ""
-        rows.append((cluster, "", "", "", *map(_number, means), best))
-        for name in members:
-            if name in chosen:
-                rows.append(_dataset_row(name, mode["datasets"][name]))
-    return rows
-
-
-def _dataset_row(name: str, entry: Mapping[str, Any]) -> tuple[str, ...]:
-    splits = [entry["splits"].get(split) for split in SPLITS]
-    largest = next(s for s in reversed(splits) if s)
-    best = entry["best_dev"]
-    mixed = " (mixed settings)" if any(s["mixed"] for s in splits if s) else ""
-    return (
-        f"  {name}{mixed}",
-        entry["main_metric"],
-        str(len(largest["templates"])),
-        str(largest["rows"]),
-        *(_number(s["mean"], s["std"]) if s else "" for s in splits),
-        f"{best['test']:.1f} ({best['template']})" if best else "",
-    )
-
-
-def _number(mean: float | None, std: float | None = None) -> str:
-    if mean is None:
-        return ""
-    return f"{mean:.1f}" if std is None else f"{mean:.1f} \u00b1 {std:.1f}"
+    found = {"template": best, "dev": dev[best], "test": test[best], "candidates": len(both)}
+    doubt: dict[str, Any] = {"interval": None, "chosen_again": None, "choice_interval": None}
+    if dev_replicates.keys() >= set(both) <= test_replicates.keys():
+        on_dev = np.array([dev_replicates[t] for t in both])
+        on_test = np.array([test_replicates[t] for t in both])
+        if on_dev.shape == on_test.shape:
+            chosen = on_dev.argmax(axis=0)
+            again = on_test[chosen, np.arange(on_test.shape[1])]
+            doubt = {
+                "interval": [*interval(test_replicates[best])],
+                "chosen_again": round(float(np.mean(chosen == both.index(best))), 3),
+                "choice_interval": [*interval(again)],
+            }
+    return found | doubt

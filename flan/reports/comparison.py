@@ -40,15 +40,19 @@ class Score:
       mean: over templates; for a cluster, of its datasets' means. Scale of 0 to 100.
       std: standard deviation over templates; for a cluster, of its mean when each dataset's
         template is picked by itself. None for a single template.
+      interval: 95% bootstrap interval of the mean over examples, or None.
       best: test score of the template that was best on dev, or None.
       best_template: its id; empty for a cluster.
+      chosen_again: how often, in [0, 1], other dev rows would have chosen it, or None.
       templates: template id -> score; empty for a cluster.
     """
 
     mean: float
     std: float | None = None
+    interval: tuple[float, float] | None = None
     best: float | None = None
     best_template: str = ""
+    chosen_again: float | None = None
     templates: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
@@ -200,11 +204,18 @@ def _check_dataset(dataset: Mapping[str, Any]) -> None:
             raise ValueError("a split lacks its templates")
         numbers = [*templates.values(), split.get("mean"), split.get("std")]
         _numbers(number for number in numbers if number is not None)
+        interval = split.get("interval")
+        if interval is not None:
+            if not isinstance(interval, list) or len(interval) != 2:
+                raise ValueError(f"an interval must be two numbers, got {interval!r}")
+            _numbers(interval)
     best = dataset.get("best_dev")
     if best is not None:
         if not isinstance(best, dict) or not isinstance(best.get("template"), str):
             raise ValueError("best_dev must be an object that names its template")
         _numbers([best.get("test")])
+        if best.get("chosen_again") is not None:
+            _numbers([best["chosen_again"]])
 
 
 def _objects(value: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
@@ -234,11 +245,14 @@ def _score(entry: Mapping[str, Any], split: str) -> Score | None:
     if not content or content["mean"] is None:
         return None
     best = entry["best_dev"] if split == "test" else None
+    interval = content.get("interval")
     return Score(
         content["mean"],
         content["std"],
+        (interval[0], interval[1]) if interval else None,
         best["test"] if best else None,
         best["template"] if best else "",
+        best.get("chosen_again") if best else None,
         content["templates"],
     )
 
@@ -259,7 +273,7 @@ def _cluster_line(cluster: str, lines: Sequence[Line]) -> Line:
             Score(
                 statistics.fmean(score.mean for score in of),
                 None if None in stds else math.hypot(*(s for s in stds if s)) / len(of),
-                None if None in bests else statistics.fmean(b for b in bests if b is not None),
+                best=None if None in bests else statistics.fmean(b for b in bests if b is not None),
             )
         )
     return Line(cluster, tuple(scores), rows=sum(line.rows for line in shared))

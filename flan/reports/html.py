@@ -45,6 +45,7 @@ def render_page(comparison: Comparison, runs: Sequence[Run] = (), title: str = "
         template_ids=_template_ids,
         mean_text=table.mean_text,
         best_text=table.best_text,
+        interval_text=table.score_interval_text,
         gain_text=table.gain_text,
     )
 

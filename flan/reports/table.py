@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
+from flan.evaluation.summary_table import best_dev_text, interval_text
 from flan.reports.comparison import Comparison, Line, Score
 
 _CSV_HEADER = (
@@ -20,8 +21,11 @@ _CSV_HEADER = (
     "templates",
     "mean",
     "std",
+    "interval_low",
+    "interval_high",
     "best_dev_template",
     "best_dev_test",
+    "best_dev_chosen_again",
 )
 
 
@@ -51,12 +55,15 @@ def mean_text(score: Score | None) -> str:
 
 
 def best_text(score: Score | None) -> str:
-    """`56.0 (t3)`: the test score of the template that was best on dev."""
+    """`56.0 (t3, 84%)`: see `best_dev_text`."""
     if score is None or score.best is None:
         return ""
-    return (
-        f"{score.best:.1f} ({score.best_template})" if score.best_template else f"{score.best:.1f}"
-    )
+    return best_dev_text(score.best, score.best_template, score.chosen_again)
+
+
+def score_interval_text(score: Score | None) -> str:
+    """`[50.1, 58.2]`, or nothing where it is not known."""
+    return interval_text(score.interval) if score else ""
 
 
 def gain_text(gain: float | None) -> str:
@@ -87,8 +94,10 @@ def to_csv(comparison: Comparison) -> str:
                     len(score.templates),
                     score.mean,
                     score.std,
+                    *(score.interval or (None, None)),
                     score.best_template,
                     score.best,
+                    score.chosen_again,
                 )
                 writer.writerow([_plain(cell) for cell in row])
     return out.getvalue()

@@ -4,6 +4,7 @@ import dataclasses
 import json
 
 import jax
+import numpy as np
 import pytest
 
 from flan.catalog.registry import get_dataset
@@ -15,6 +16,7 @@ from flan.evaluation.metrics import get_metric
 from flan.evaluation.model import EvaluationModel
 from flan.evaluation.modes import parse_mode
 from flan.evaluation.prompts import Lengths
+from flan.evaluation.resampling import REPLICATES
 from flan.evaluation.rows import ListedRows, spread
 from flan.evaluation.settings import CellSettings
 from flan.templates import load_templates
@@ -95,6 +97,13 @@ def test_predictions_give_the_metrics(finished):
             assert row["choice"] == scores.index(max(scores)) or row["tied"]
             assert len(scores) == len(row["options"]) == 2
             assert row["prediction"] == get_dataset("rte").options[row["choice"]]
+
+
+def test_replicates_centre_on_the_score(finished):
+    _, evaluation = finished
+    for cell in evaluation.cells:
+        assert len(cell.replicates) == REPLICATES
+        assert np.mean(cell.replicates) == pytest.approx(cell.main, abs=3)
 
 
 def test_the_summary_is_on_disk(finished):

@@ -9,9 +9,9 @@ from flan.evaluation.summary import (
     best_dev,
     mean_and_std,
     summarize,
-    table_rows,
     write_summary,
 )
+from flan.evaluation.summary_table import table_rows
 
 
 def cell(template, value, split="test", *, source="rte", dataset="rte", cluster="nli", **kwargs):
@@ -21,6 +21,7 @@ def cell(template, value, split="test", *, source="rte", dataset="rte", cluster=
         "main_metric": "accuracy",
         "metrics": {"accuracy": value, "macro_f1": value / 2},
         "metrics_by_score": {"sum": {"accuracy": value}},
+        "replicates": (value - 5.0, value + 5.0) * 20,
         "counts": {"rows": 10, "ties": 1, "cut_prompts": 2},
         "details": {"checkpoint": "abc"},
     }
@@ -79,6 +80,8 @@ def test_names_never_leave_the_folder(name):
         {"metrics": {"f1": 1.0}},
         {"counts": {"rows": True}},
         {"metrics_by_score": {"sum": 3}},
+        {"replicates": [1.0, math.inf]},
+        {"replicates": {"a": 1.0}},
         {"id": {"checkpoint": "tuned"}},
         {"id": {**cell("t0", 1).to_json()["id"], "split": "../../x"}},
         {"id": {**cell("t0", 1).to_json()["id"], "split": 3}},
@@ -122,7 +125,39 @@ def test_mean_std_and_best_dev_by_hand():
     assert test["ties"] == 3
     assert test["metrics"]["macro_f1"] == {"mean": 32.5, "std": pytest.approx(2.5)}
     # t1 and t2 tie on dev; the first is taken
-    assert entry["best_dev"] == {"template": "t1", "dev": 61.0, "test": 70.0, "candidates": 3}
+    best = entry["best_dev"]
+    assert (best["template"], best["dev"], best["test"], best["candidates"]) == ("t1", 61, 70, 3)
+
+
+def test_intervals_by_hand():
+    """Replicates that swing together swing the mean; those that swing apart cancel out."""
+    even, odd = (-4.0, 4.0) * 20, (4.0, -4.0) * 20
+    swings = {"t0": even, "t1": even, "t2": odd}
+    test = [cell(t, 60.0, replicates=tuple(60 + r for r in s)) for t, s in swings.items()]
+    dev = {"t0": even, "t1": (0.0,) * 40, "t2": (-9.0,) * 40}
+    cells = test + [
+        cell(t, 50.0 + (t == "t1"), "dev", replicates=tuple(50 + r for r in s))
+        for t, s in dev.items()
+    ]
+    entry = summarize(cells)["checkpoints"]["tuned"]["modes"]["instructions"]
+    rte = entry["datasets"]["rte"]
+    assert rte["splits"]["test"]["intervals"] == {t: [56.0, 64.0] for t in swings}
+    third = round(4 / 3, 3)
+    assert rte["splits"]["test"]["interval"] == [60 - third, 60 + third]
+    assert entry["clusters"]["nli"]["splits"]["test"]["interval"] == [60 - third, 60 + third]
+    # In every other sample of dev rows t0 (54) beats t1 (50), just where t0 and t1 are at 64.
+    best = rte["best_dev"]
+    assert (best["template"], best["interval"], best["chosen_again"]) == ("t1", [56.0, 64.0], 0.5)
+    assert best["choice_interval"] == [56.0, 64.0]
+
+
+def test_intervals_need_replicates_of_all_parts():
+    cells = [cell("t0", 60.0), cell("t1", 60.0, replicates=()), cell("t0", 50.0, "dev")]
+    entry = summarize(cells)["checkpoints"]["tuned"]["modes"]["instructions"]
+    test = entry["datasets"]["rte"]["splits"]["test"]
+    assert test["interval"] is None
+    assert list(test["intervals"]) == ["t0"]
+    assert entry["datasets"]["rte"]["best_dev"]["chosen_again"] == 1.0
 
 
 def test_sources_are_kept_apart_and_pooled_by_mean():
@@ -164,7 +199,9 @@ def test_a_cluster_is_the_mean_over_its_datasets():
     ]
     clusters = summarize(cells)["checkpoints"]["tuned"]["modes"]["instructions"]["clusters"]
     assert list(clusters) == ["nli", "commonsense"]
-    assert clusters["nli"]["splits"]["test"] == {"mean": 40.0, "datasets": ["cb", "rte"]}
+    test = clusters["nli"]["splits"]["test"]
+    assert (test["mean"], test["datasets"]) == (40.0, ["cb", "rte"])
+    assert test["interval"] == [35.0, 45.0]
     assert clusters["nli"]["best_dev"] == {"test": 60.0, "datasets": ["rte"]}
     assert clusters["commonsense"]["best_dev"] is None
 
@@ -198,10 +235,19 @@ def test_the_table_has_clusters_and_their_datasets():
     ]
     mode = summarize(cells)["checkpoints"]["tuned"]["modes"]["instructions"]
     assert table_rows(mode) == [
-        ("nli", "", "", "", "8.5", "65.0", "60.0"),
-        ("  rte", "accuracy", "2", "10", "8.5 ± 0.7", "65.0 ± 7.1", "60.0 (t0)"),
-        ("commonsense", "", "", "", "", "33.0", ""),
-        ("  copa", "accuracy", "1", "10", "", "33.0", ""),
+        ("nli", "", "", "", "8.5", "65.0", "[60.0, 70.0]", "60.0"),
+        (
+            "  rte",
+            "accuracy",
+            "2",
+            "10",
+            "8.5 ± 0.7",
+            "65.0 ± 7.1",
+            "[60.0, 70.0]",
+            "60.0 (t0, 100%)",
+        ),
+        ("commonsense", "", "", "", "", "33.0", "[28.0, 38.0]", ""),
+        ("  copa", "accuracy", "1", "10", "", "33.0", "[28.0, 38.0]", ""),
     ]
     assert [row[0] for row in table_rows(mode, ["copa"])] == ["commonsense", "  copa"]
 

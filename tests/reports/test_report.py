@@ -72,9 +72,9 @@ def test_table_rows(results):
         "  rte",
         "accuracy",
         f"{base.mean:.1f} ± {base.std:.1f}",
-        f"{base.best:.1f} ({base.best_template})",
+        f"{base.best:.1f} ({base.best_template}, {base.chosen_again:.0%})",
         f"{tuned.mean:.1f} ± {tuned.std:.1f}",
-        f"{tuned.best:.1f} ({tuned.best_template})",
+        f"{tuned.best:.1f} ({tuned.best_template}, {tuned.chosen_again:.0%})",
         f"{tuned.mean - base.mean:+.1f}",
     )
 
