@@ -259,14 +259,26 @@ def test_a_full_disk_keeps_what_is_finished(request_of, tmp_path, monkeypatch):
     assert done == [1, 2]
 
 
-def test_a_killed_preparation_is_taken_up(demo_data_dir, tmp_path, vocabulary):
-    command = [sys.executable, "-m", "flan.cli.main", "prepare", "--datasets", "rte,anli,arc"]
-    command += ["--data_dir", str(demo_data_dir), "--cache_dir", str(tmp_path / "cache")]
-    command += ["--vocabulary", str(vocabulary), "--epochs", "120", "--workers", "1"]
+KILLED = """
+import sys
+from flan.cli.main import main
+from flan.data.cache import TaskCacheWriter
+TaskCacheWriter.__init__.__defaults__ = (100,)
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_killed_preparation_is_taken_up(demo_data_dir, tmp_path, vocabulary, monkeypatch):
+    request = Request(
+        *(("rte", "anli", "arc"), tmp_path / "cache", demo_data_dir),
+        vocabulary=vocabulary,
+        epochs=40,
+    )
+    command = [sys.executable, "-c", KILLED, "prepare", *arguments(request), "--workers", "1"]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    # `glob`, unlike Path.rglob, bears with folders that vanish meanwhile.
-    while not glob.glob(str(tmp_path / "cache" / "tokens" / "*" / ".*" / "shard-*.npz")):
+    # In the second cache. `glob`, unlike Path.rglob, bears with folders that vanish meanwhile.
+    while not glob.glob(str(tmp_path / "cache" / "tokens" / "anli" / ".*" / "shard-00003.npz")):
         assert time.monotonic() < deadline
         assert process.poll() is None, "ended before it could be killed"
         time.sleep(0.01)
@@ -274,18 +286,27 @@ def test_a_killed_preparation_is_taken_up(demo_data_dir, tmp_path, vocabulary):
     process.wait()
     kept = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*") if p.is_file()}
     done = list((tmp_path / "cache" / "tokens").glob(f"*/*/{MANIFEST}"))
-    datasets = ("rte", "anli", "arc")
-    request = Request(
-        datasets, tmp_path / "cache", demo_data_dir, vocabulary=vocabulary, epochs=120
-    )
+    shards = {(p.parent, p.name) for p in kept if p.suffix == ".npz"}
+    assert len(shards) >= 4
+
+    monkeypatch.setattr(cache.TaskCacheWriter.__init__, "__defaults__", (100,))
+    written = []
+
+    def write_shard(writer, number, *rest, original=cache.TaskCacheWriter.write_shard):
+        written.append((writer.partial, f"shard-{number:05d}.npz"))
+        original(writer, number, *rest)
+
+    monkeypatch.setattr(cache.TaskCacheWriter, "write_shard", write_shard)
     prepared = prepare(request, workers=1)
-    assert len(done) < len(prepared.tokens)
+    assert written
+    assert shards.isdisjoint(written)
+    assert 0 < len(done) < len(prepared.tokens)
     finished = {*prepared.rows.values(), *(p.parent for p in done)}
     before = [p for p in kept if p.parent in finished]
     assert before
     assert all(kept[p] == p.stat().st_mtime_ns for p in before)
     reference = dataclasses.replace(request, cache_dir=tmp_path / "reference")
-    prepare(reference, workers=2)
+    prepare(reference, workers=1)
     assert files(tmp_path / "cache") == files(tmp_path / "reference")
 
 
