@@ -8,20 +8,18 @@ does the rest. Nobody has to call this by hand: whoever needs caches calls
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import errno
-import fcntl
 import functools
 import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from flan.catalog.registry import get_dataset
 from flan.data.cache import TaskCache
+from flan.data.cache_lock import preparing
 from flan.data.cache_plan import Request, RowsItem, TokensItem, plan_rows, plan_tokens
 from flan.data.phrasing import option_sets
 from flan.data.prepare_jobs import rows_job, tokens_job, writer_of
@@ -77,22 +75,12 @@ def prepare(request: Request, workers: int | None = None) -> Prepared:
       OSError: a full disk, say. No half-written cache is left; what is finished is kept.
     """
     rows, missing = plan_rows(request)
-    request.cache_dir.mkdir(parents=True, exist_ok=True)
-    try:
-        with _lock(request.cache_dir):
-            _prepare_rows(request, rows, workers)
-            tokens = plan_tokens(request, rows)
-            if any(not item.done for item in tokens):
-                _check_vocabulary(request, tokens)
-                _prepare_tokens(request, tokens, workers)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise OSError(
-            error.errno,
-            f"no space left in {request.cache_dir}. What is finished is kept and nothing is half "
-            "written: make room, or give another --cache_dir, and run again",
-        ) from error
+    with preparing(request.cache_dir):
+        _prepare_rows(request, rows, workers)
+        tokens = plan_tokens(request, rows)
+        if any(not item.done for item in tokens):
+            check_vocabulary(request, [item.dataset for item in tokens])
+            _prepare_tokens(request, tokens, workers)
     return _prepared(rows, tokens, missing)
 
 
@@ -117,7 +105,7 @@ def ensure_prepared(request: Request, workers: int | None = None) -> Prepared:
     if found := find_prepared(request):
         return found
     rows, _ = plan_rows(request)
-    if any(not _is_shipped(item) for item in rows):
+    if any(not is_shipped(item) for item in rows):
         return prepare(request, workers=1)
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "result.json"
@@ -153,29 +141,17 @@ def _prepare_rows(request: Request, items: Sequence[RowsItem], workers: int | No
     todo = [item for item in items if not item.done]
     if not todo:
         return
-    assert request.data_dir is not None  # without it, only what is cached is planned
-    jobs = [
-        functools.partial(
-            rows_job,
-            item.dataset,
-            item.source,
-            item.split,
-            request.data_dir,
-            request.cache_dir,
-            request.cap,
-        )
-        for item in todo
-    ]
+    jobs = [functools.partial(rows_job, request, item) for item in todo]
     total = sum(item.size for item in todo)
     with progress_bar(total, "rows", "row") as bar:
         for count in run_jobs(jobs, _workers(workers, total, todo)):
             bar.update(count)
 
 
-def _check_vocabulary(request: Request, items: Sequence[TokensItem]) -> None:
-    """Refuses a vocabulary that cannot tell the answers of a dataset apart."""
+def check_vocabulary(request: Request, datasets: Iterable[str]) -> None:
+    """Refuses a vocabulary that cannot tell the answers of a dataset apart (ValueError)."""
     assert request.vocabulary is not None
-    options = option_sets(dict.fromkeys(item.dataset for item in items))
+    options = option_sets(dict.fromkeys(datasets))
     try:
         check_round_trip(load_vocabulary(request.vocabulary), options)
     except ValueError as error:
@@ -214,28 +190,13 @@ def _prepared(
 
 
 def _workers(asked: int | None, work: int, items: Sequence[RowsItem | TokensItem]) -> int:
-    if any(not _is_shipped(item) for item in items):
+    if any(not is_shipped(item) for item in items):
         return 1
     if asked is not None:
         return asked
     return default_workers() if work >= _WORTH_WORKERS else 1
 
 
-def _is_shipped(item: RowsItem | TokensItem) -> bool:
+def is_shipped(item: RowsItem | TokensItem) -> bool:
     """Whether a fresh process knows the dataset."""
     return get_dataset(item.dataset).to_fields.__module__.startswith("flan.catalog.")
-
-
-@contextlib.contextmanager
-def _lock(cache_dir: Path) -> Iterator[None]:
-    """One preparation at a time in a cache folder; the next one finds its work done."""
-    with (cache_dir / ".prepare.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"flan: another preparation is at work in {cache_dir}, waiting", file=sys.stderr)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError as error:
-            if error.errno not in (errno.ENOLCK, errno.ENOTSUP):
-                raise
-        yield
