@@ -6,6 +6,7 @@ Shapes: B batch, L length, N loss positions a row, V vocabulary.
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import jax
@@ -22,11 +23,20 @@ class LossConfig:
     Attributes:
       z_loss: weight of log(Z)^2, which keeps logits near zero (T5X's default is 1e-4
         for pretraining; 0 here).
-      label_smoothing: probability mass spread evenly over the vocabulary.
+      label_smoothing: probability mass spread evenly over the other tokens, as in T5X; the
+        loss that is left where the model predicts just that distribution is taken off.
     """
 
     z_loss: float = 0.0
     label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(
+                f"label_smoothing must be at least 0 and below 1, got {self.label_smoothing}"
+            )
+        if self.z_loss < 0:
+            raise ValueError(f"z_loss must be 0 or more, got {self.z_loss}")
 
 
 def cross_entropy(logits: jax.Array, targets: jax.Array, config: LossConfig) -> jax.Array:
@@ -34,8 +44,11 @@ def cross_entropy(logits: jax.Array, targets: jax.Array, config: LossConfig) -> 
     log_z = jax.nn.logsumexp(logits, axis=-1)
     loss = log_z - _picked(logits, targets)
     if config.label_smoothing:
-        even = log_z - jnp.mean(logits, axis=-1)
-        loss = (1 - config.label_smoothing) * loss + config.label_smoothing * even
+        right = 1 - config.label_smoothing
+        other = config.label_smoothing / (logits.shape[-1] - 1)
+        smooth = (right - other) * _picked(logits, targets) + other * jnp.sum(logits, axis=-1)
+        entropy = -right * math.log(right) - config.label_smoothing * math.log(other)
+        loss = log_z - smooth - entropy
     if config.z_loss:
         loss = loss + config.z_loss * jnp.square(log_z)
     return loss

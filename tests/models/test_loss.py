@@ -93,10 +93,19 @@ def test_cross_entropy_against_plain_numpy():
     targets = np.array([0, 6, 2, 2])
     z = np.log(np.exp(logits).sum(-1))
     plain = z - logits[np.arange(4), targets]
-    smooth = 0.9 * plain + 0.1 * (z - logits.mean(-1)) + 0.01 * z**2
+    soft = np.full((4, 7), 0.1 / 6)
+    soft[np.arange(4), targets] = 0.9
+    divergence = (soft * (np.log(soft) - logits + z[:, None])).sum(-1)
+    smooth = divergence + 0.01 * z**2
     np.testing.assert_allclose(cross_entropy(logits, targets, LossConfig()), plain, rtol=1e-5)
     config = LossConfig(z_loss=0.01, label_smoothing=0.1)
     np.testing.assert_allclose(cross_entropy(logits, targets, config), smooth, rtol=1e-5)
+
+
+@pytest.mark.parametrize("settings", [{"label_smoothing": 1.0}, {"z_loss": -1e-4}])
+def test_impossible_loss_terms_are_refused(settings):
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        LossConfig(**settings)
 
 
 def test_dropout_acts_only_with_a_key(params):
