@@ -1,13 +1,15 @@
-"""Optimizers from optax, with each layer of the scanned stack treated as a tensor of its own."""
+"""Optimizers and learning-rate schedules, as optax transformations."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+
+from flan.training.adafactor import Adafactor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,17 +23,21 @@ class OptimizerConfig:
       learning_rate: peak.
       schedule: `constant`, `rsqrt` (peak x sqrt(warmup / step) after the warm-up, T5's
         pretraining schedule), `linear` or `cosine` (both fall to 0 at `decay_steps`).
-      warmup_steps: linear rise from 0.
+      warmup_steps: linear rise; the first step takes its first stair, not 0.
       decay_steps: length of `linear` and `cosine`, warm-up included.
       clip_norm: clips the gradient's global norm; None leaves it.
       factored: keep Adafactor's second moments as row and column means.
       scale_by_parameters: multiply Adafactor's step by the parameter's RMS, as T5's
         pretraining did (with learning rates near 1e-2); off for FLAN's 3e-5.
       decay_rate: exponent of Adafactor's second-moment decay.
-      clip_update: clips Adafactor's update RMS of each tensor.
+      clip_update: clips Adafactor's update RMS of each tensor; None leaves it.
       momentum: Adafactor's first moment; None keeps none.
       weight_decay: decoupled, scaled by the learning rate.
+      weight_decay_lr_exponent: Adafactor's decay is scaled by the learning rate to this
+        power; 0 is T5X's default.
       beta1, beta2, epsilon: AdamW's.
+      ema_decay: keep a moving average of the parameters, in the checkpoints too (`flan eval
+        --ema` reads it); None keeps none.
     """
 
     name: Literal["adafactor", "adamw"] = "adafactor"
@@ -43,22 +49,29 @@ class OptimizerConfig:
     factored: bool = True
     scale_by_parameters: bool = False
     decay_rate: float = 0.8
-    clip_update: float = 1.0
+    clip_update: float | None = 1.0
     momentum: float | None = None
     weight_decay: float = 0.0
+    weight_decay_lr_exponent: float = 1.0
     beta1: float = 0.9
     beta2: float = 0.98
     epsilon: float = 1e-8
+    ema_decay: float | None = None
 
 
 def make_schedule(config: OptimizerConfig) -> optax.Schedule:
-    """Learning rate by step (0 for the first); ValueError for an incomplete or unknown schedule."""
+    """Learning rate by step, from 0; ValueError for an incomplete or unknown schedule.
+
+    `constant` and `rsqrt` equal T5X's `constant * linear_warmup * rsqrt_normalized_decay` (its
+    second and third factor where asked for) with `step_offset=-1`: it counts steps from 0, and
+    the first would not learn.
+    """
     peak, warmup = config.learning_rate, config.warmup_steps
     after: Any
     if config.schedule == "constant":
         after = optax.constant_schedule(peak)
     elif config.schedule == "rsqrt":
-        after = _rsqrt(peak, max(warmup, 1))
+        after = _rsqrt(peak, warmup)
     elif config.schedule in ("linear", "cosine"):
         if not config.decay_steps or config.decay_steps <= warmup:
             raise ValueError(
@@ -80,24 +93,25 @@ def make_schedule(config: OptimizerConfig) -> optax.Schedule:
     return optax.join_schedules([rise, after], [warmup])
 
 
-def _rsqrt(peak: float, offset: int) -> optax.Schedule:
-    # Joined schedules are evaluated before their turn too, at negative steps.
-    return lambda step: peak * (offset / (offset + jnp.maximum(step, 0))) ** 0.5
+def _rsqrt(peak: float, warmup: int) -> optax.Schedule:
+    # Joined schedules count from the joint and are evaluated before their turn too.
+    return lambda step: peak * (max(warmup, 1) / (warmup + 1 + jnp.maximum(step, 0))) ** 0.5
 
 
 def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
-    """The optax transformation; ValueError for an unknown name."""
+    """The optax transformation; ValueError for settings that make none."""
     schedule = make_schedule(config)
     if config.name == "adafactor":
-        tx = optax.adafactor(
+        tx = Adafactor(
             schedule,
-            decay_rate=config.decay_rate,
-            multiply_by_parameter_scale=config.scale_by_parameters,
-            clipping_threshold=config.clip_update,
-            momentum=config.momentum,
-            weight_decay_rate=config.weight_decay or None,
             factored=config.factored,
-        )
+            scale_by_parameters=config.scale_by_parameters,
+            decay_rate=config.decay_rate,
+            clip_update=config.clip_update,
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+            weight_decay_lr_exponent=config.weight_decay_lr_exponent,
+        ).transformation()
     elif config.name == "adamw":
         tx = optax.adamw(
             schedule,
@@ -106,36 +120,54 @@ def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
             eps=config.epsilon,
             weight_decay=config.weight_decay,
         )
+        tx = _in_float32(tx)
     else:
         raise ValueError(f"optimizer must be adafactor or adamw, got {config.name!r}")
-    tx = per_layer(tx)
     if config.clip_norm is not None:
         tx = optax.chain(optax.clip_by_global_norm(config.clip_norm), tx)
+    if config.ema_decay is not None:
+        tx = with_average(tx, config.ema_decay)
     return tx
 
 
-def per_layer(tx: optax.GradientTransformation) -> optax.GradientTransformation:
-    """`tx` applied to each layer of the stacked parameters as if the layers were not stacked.
+def _in_float32(tx: optax.GradientTransformation) -> optax.GradientTransformation:
+    """`tx` seeing float32 parameters, for whose dtype optax keeps its moments."""
 
-    Parameters under the key `layers` have a leading layer axis. Adafactor factors, clips
-    and scales by whole tensors; over a stack it would mix the layers' statistics.
+    def cast(params: Any) -> Any:
+        return jax.tree.map(lambda p: p.astype(jnp.float32), params)
+
+    return optax.GradientTransformation(
+        lambda params: tx.init(cast(params)),
+        lambda grads, state, params=None: tx.update(grads, state, cast(params)),
+    )
+
+
+class AverageState(NamedTuple):
+    """State of `with_average`: the optimizer's own, and the averaged parameters in float32."""
+
+    step: jax.Array
+    ema: Any
+    inner: Any
+
+
+def with_average(tx: optax.GradientTransformation, decay: float) -> optax.GradientTransformation:
+    """`tx`, and beside it an exponential moving average of the parameters.
+
+    The average begins with the parameters that the first update is given, so that a run
+    from a checkpoint averages from there.
     """
+    if not 0 <= decay < 1:
+        raise ValueError(f"ema_decay must be at least 0 and below 1, got {decay}")
 
-    def split(tree: Any) -> tuple[Any, Any]:
-        return tree["layers"], {k: v for k, v in tree.items() if k != "layers"}
+    def init(params: Any) -> AverageState:
+        ema = jax.tree.map(lambda p: p.astype(jnp.float32), params)
+        return AverageState(jnp.zeros((), jnp.int32), ema, tx.init(params))
 
-    def init(params: Any) -> Any:
-        layers, rest = split(params)
-        return {"layers": jax.vmap(tx.init)(layers), "rest": tx.init(rest)}
-
-    def update(grads: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        layer_grads, rest_grads = split(grads)
-        layers, rest = split(params)
-        layer_updates, layer_state = jax.vmap(tx.update)(layer_grads, state["layers"], layers)
-        rest_updates, rest_state = tx.update(rest_grads, state["rest"], rest)
-        return {"layers": layer_updates, **rest_updates}, {
-            "layers": layer_state,
-            "rest": rest_state,
-        }
+    def update(grads: Any, state: AverageState, params: Any = None) -> tuple[Any, AverageState]:
+        updates, inner = tx.update(grads, state.inner, params)
+        begun = jax.tree.map(lambda e, p: jnp.where(state.step == 0, p, e), state.ema, params)
+        after = optax.apply_updates(params, updates)
+        ema = jax.tree.map(lambda e, p: decay * e + (1 - decay) * p, begun, after)
+        return updates, AverageState(state.step + 1, ema, inner)
 
     return optax.GradientTransformation(init, update)
