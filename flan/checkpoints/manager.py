@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
 from flan.checkpoints import integrity, layout
@@ -98,11 +99,21 @@ class CheckpointManager:
         return TrainState(**found), metadata
 
     def restore_params(
-        self, abstract: Any, step: int | None = None
+        self, abstract: Any, step: int | None = None, ema: bool = False
     ) -> tuple[Any, int, dict[str, Any]]:
-        """Parameters alone, in the given shapes and shardings; also the step and its metadata."""
+        """Parameters alone, in the given shapes and shardings; also the step and its metadata.
+
+        With `ema` they are the averaged ones (`OptimizerConfig.ema_decay`); CheckpointError
+        if the run kept none.
+        """
         step = self._pick(step)
-        wanted = {"params": abstract}
+        wanted = {"opt_state": {"ema": abstract}} if ema else {"params": abstract}
+        saved = self.described(step)[1]
+        if ema and saved is not None and not any(k.startswith("opt_state/ema/") for k in saved):
+            raise CheckpointError(
+                f"{self.folder / str(step)} keeps no averaged parameters: the run was trained "
+                "without OptimizerConfig.ema_decay"
+            )
         with self._explain(step):
             found, metadata, arrays = self._read(
                 step,
@@ -114,7 +125,7 @@ class CheckpointManager:
             )
             if arrays is not None:
                 integrity.verify(found, arrays)
-        return found["params"], step, metadata
+        return found["opt_state"]["ema"] if ema else found["params"], step, metadata
 
     def metadata(self, step: int | None = None) -> tuple[int, dict[str, Any]]:
         """Step and metadata of a checkpoint, without its arrays."""
@@ -227,7 +238,7 @@ class InferenceCheckpoint:
 
 
 def load_for_inference(
-    path: str | Path, step: int | None = None, shardings: Any = None
+    path: str | Path, step: int | None = None, shardings: Any = None, ema: bool = False
 ) -> InferenceCheckpoint:
     """A trained model from its folder (or one of its `checkpoints/<step>` folders).
 
@@ -235,10 +246,12 @@ def load_for_inference(
       path: the folder.
       step: which checkpoint; the newest by default.
       shardings: a tree of shardings like the parameters, for a mesh; else one device.
+      ema: the averaged parameters (float32) instead of the last ones.
 
     Raises:
       FileNotFoundError: there is no such folder, or it holds no model.
-      CheckpointError: it holds no finished checkpoint of that step, or a damaged one.
+      CheckpointError: it holds no finished checkpoint of that step, or a damaged one, or no
+        averaged parameters.
     """
     model_dir, named = split_step(Path(path))
     step = named if step is None else step
@@ -250,13 +263,15 @@ def load_for_inference(
         device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         shardings = jax.tree.map(lambda _: device, shapes)
     abstract = jax.tree.map(
-        lambda s, sharding: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=sharding),
+        lambda s, sharding: jax.ShapeDtypeStruct(
+            s.shape, jnp.float32 if ema else s.dtype, sharding=sharding
+        ),
         shapes,
         shardings,
     )
     manager = CheckpointManager(model_dir, read_only=True)
     try:
-        params, found, metadata = manager.restore_params(abstract, step)
+        params, found, metadata = manager.restore_params(abstract, step, ema)
     finally:
         manager.close()
     vocabulary = model_dir / layout.VOCABULARY

@@ -46,6 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--step", type=int, help="which checkpoint of the folder (default: the newest)"
     )
     parser.add_argument(
+        "--ema",
+        action="store_true",
+        help="score the averaged parameters, of runs with OptimizerConfig.ema_decay",
+    )
+    parser.add_argument(
         "--data_dir",
         metavar="DIR",
         help="TFDS folder (default: $TFDS_DATA_DIR or ~/tensorflow_datasets if there, else cached rows only)",
@@ -158,6 +163,7 @@ def run(args: argparse.Namespace) -> int:
             step=args.step,
             vocabulary=args.vocabulary,
             dtype=args.dtype,
+            ema=args.ema,
         )
         for one in settings:
             evaluation = evaluate(

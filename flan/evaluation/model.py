@@ -67,15 +67,17 @@ def load_model(
     step: int | None = None,
     vocabulary: str | Path | None = None,
     dtype: Dtype = "float32",
+    ema: bool = False,
 ) -> EvaluationModel:
     """Loads a checkpoint with the vocabulary it was trained with.
 
     Args:
       checkpoint: a model folder, or one of its `checkpoints/<step>`.
-      label: name in results; the folder's name and the step by default.
+      label: name in results; the folder's name and the step (and "ema") by default.
       step: which checkpoint; the newest by default.
       vocabulary: a vocabulary folder, where the model folder has none.
       dtype: of computation. In bfloat16 scores depend a little on how rows are batched.
+      ema: the averaged parameters, of a run that kept them, instead of the last ones.
 
     Raises:
       FileNotFoundError: no such checkpoint or vocabulary.
@@ -87,12 +89,12 @@ def load_model(
 
     if label is not None:
         safe_name("checkpoint name", label)
-    found = load_for_inference(checkpoint, step)
+    found = load_for_inference(checkpoint, step, ema=ema)
     words = load_vocabulary(vocabulary or found.vocabulary_dir)
     check_vocabulary(words, found.model_config, found.metadata.get("vocabulary_fingerprint"))
     config = dataclasses.replace(found.model_config, dtype=dtype, dropout_rate=0.0, remat="none")
     return EvaluationModel(
-        label=label or default_label(Path(checkpoint), found.step),
+        label=label or default_label(Path(checkpoint), found.step) + ("-ema" if ema else ""),
         network=Transformer(config),
         params=found.params,
         vocabulary=words,

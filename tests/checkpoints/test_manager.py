@@ -73,6 +73,25 @@ def test_loading_for_inference_needs_the_folder_only(folder):
     assert split_step(folder) == (folder, None)
 
 
+def test_averaged_parameters_are_read_where_they_were_kept(folder, tmp_path):
+    tx = make_optimizer(OptimizerConfig(ema_decay=0.9, clip_norm=1.0))
+    mesh = make_mesh(MeshConfig(2, 2, 2))
+    state = create_state(TINY_MODEL, tx, 0, mesh, MeshConfig(2, 2, 2))
+    doubled = jax.tree.map(lambda p: 2 * p, state.params)
+    state = state._replace(opt_state=state.opt_state._replace(ema=doubled))
+    manager = CheckpointManager(tmp_path)
+    manager.save(state, {})
+    manager.close()
+    layout.write_model_config(tmp_path, TINY_MODEL)
+    plain, averaged = load_for_inference(tmp_path), load_for_inference(tmp_path, ema=True)
+    for one, two in zip(
+        jax.tree.leaves(plain.params), jax.tree.leaves(averaged.params), strict=True
+    ):
+        np.testing.assert_array_equal(2 * one, two)
+    with pytest.raises(CheckpointError, match=r"6 keeps no averaged parameters.*ema_decay"):
+        load_for_inference(folder, ema=True)
+
+
 def test_a_missing_step_is_answered_with_those_there_are(folder):
     with pytest.raises(CheckpointError, match=r"no checkpoint of step 5; it has \[3, 6\]"):
         load_for_inference(folder, 5)
