@@ -15,9 +15,6 @@ from flan.training.optimizer import OptimizerConfig, make_optimizer
 from flan.training.state import create_state
 from flan.training.step import StepConfig, make_train_step, put_batch
 
-# Losses of the run below, first, tenth and fortieth step, from one CPU device.
-GOLDEN = {1: 4.83204, 10: 3.85033, 40: 3.53910}
-
 
 def losses(
     mesh_config: MeshConfig = MeshConfig(1),  # noqa: B008 - frozen
@@ -41,33 +38,28 @@ def losses(
 
 @pytest.fixture(scope="module")
 def one_device() -> list[float]:
-    return losses(steps=40)
-
-
-def test_golden_losses(one_device):
-    found = {step: one_device[step - 1] for step in GOLDEN}
-    assert found == pytest.approx(GOLDEN, rel=1e-3)
+    return losses()
 
 
 @pytest.mark.parametrize("mesh", [MeshConfig(8), MeshConfig(2, 2, 2), MeshConfig(1, 4, 2)], ids=str)
 def test_losses_do_not_depend_on_the_mesh(mesh, one_device):
-    np.testing.assert_allclose(losses(mesh, 8), one_device[:6], rtol=1e-5)
+    np.testing.assert_allclose(losses(mesh, 8), one_device, rtol=1e-5)
 
 
 @pytest.mark.parametrize("parts", [2, 4])
 def test_losses_do_not_depend_on_microbatches(parts, one_device):
     found = losses(step_config=StepConfig(microbatches=parts))
-    np.testing.assert_allclose(found, one_device[:6], rtol=1e-5)
+    np.testing.assert_allclose(found, one_device, rtol=1e-5)
 
 
 def test_remat_changes_nothing(one_device):
     model = dataclasses.replace(TINY_MODEL, remat="full")
-    np.testing.assert_allclose(losses(model=model), one_device[:6], rtol=1e-5)
+    np.testing.assert_allclose(losses(model=model), one_device, rtol=1e-5)
 
 
 def test_bfloat16_stays_near_float32(one_device):
     model = dataclasses.replace(TINY_MODEL, dtype="bfloat16")
-    np.testing.assert_allclose(losses(model=model), one_device[:6], rtol=3e-2)
+    np.testing.assert_allclose(losses(model=model), one_device, rtol=3e-2)
 
 
 def test_metrics_count_tokens_and_ignore_loss_terms_that_are_not_cross_entropy(one_device):
