@@ -47,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--splits", default="train,dev,test", help="of train, dev and test (default: all)")
     add("--rendering", help="instructions (default), no_template, dataset_name, no_options, 5shot")
     add("--template", metavar="ID", help="only this template, such as t3, of a single dataset")
+    add("--num_templates", type=int, metavar="N", help="the first N templates of each (all)")
     add("--input_length", type=int, default=1024, help="tokens at most, EOS included (1024)")
     add("--target_length", type=int, default=256, help="tokens at most, EOS included (256)")
     add("--epochs", type=int, default=1, help="times that each row is rendered anew (default: 1)")
@@ -99,6 +100,7 @@ def request_of(args: argparse.Namespace) -> Request:
         vocabulary=Path(args.vocabulary).expanduser() if args.vocabulary else None,
         rendering=args.rendering or task.rendering.name,
         template=args.template or task.template,
+        num_templates=args.num_templates,
         input_length=args.input_length,
         target_length=args.target_length,
         epochs=args.epochs,

@@ -42,6 +42,7 @@ class Request:
         caches rows only.
       rendering: how examples are phrased (`flan.templates.renderings`).
       template: id of the only template to use, for a single dataset; all by default.
+      num_templates: use the first so many templates of each dataset; None uses all.
       input_length, target_length: tokens at most, EOS included.
       epochs: times that each row is rendered, through another template each time until
         all had their turn.
@@ -63,6 +64,7 @@ class Request:
     vocabulary: Path | None = None
     rendering: str = "instructions"
     template: str | None = None
+    num_templates: int | None = None
     input_length: int = INPUT_LENGTH
     target_length: int = TARGET_LENGTH
     epochs: int = 1
@@ -75,7 +77,7 @@ class Request:
         for split in self.splits:
             if split not in SPLITS:
                 raise ValueError(unknown_name("split", split, SPLITS))
-        for name in ("epochs", "cap", "rate"):
+        for name in ("epochs", "cap", "rate", "num_templates"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be 1 or more, got {value}")
@@ -88,6 +90,16 @@ class Request:
             )
         if self.template is not None:
             load_templates(get_datasets(self.datasets)[0].name).get(self.template)
+
+    def phraser(self, dataset: Dataset) -> Phraser:
+        """What phrases the training rows of a dataset."""
+        return Phraser(
+            dataset,
+            self.rendering,
+            seed=self.seed,
+            template=self.template,
+            num_templates=self.num_templates,
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,7 +182,7 @@ def plan_tokens(request: Request, rows: Sequence[RowsItem]) -> list[TokensItem]:
     tokens = []
     for name, sources in train.items():
         dataset = get_dataset(name)
-        phraser = Phraser(dataset, request.rendering, seed=request.seed, template=request.template)
+        phraser = request.phraser(dataset)
         shots = phraser.rendering.shots
         exemplars = sources if shots else []
         renderings = _renderings(request, phraser, sum(m["kept"] for _, m in sources))

@@ -50,6 +50,7 @@ class Phraser:
       rendering: name or parsed (see `flan.templates.renderings`).
       seed: of the choice of templates.
       template: id of the only template to use; all of them by default.
+      num_templates: use the first so many templates of the file; None uses all.
       forward_only: leave out inverted templates, as evaluation must.
       template_set: other templates than the shipped ones.
 
@@ -65,6 +66,7 @@ class Phraser:
         *,
         seed: int = 0,
         template: str | None = None,
+        num_templates: int | None = None,
         forward_only: bool = False,
         template_set: TemplateSet | None = None,
     ):
@@ -72,7 +74,7 @@ class Phraser:
         self.rendering = parse_rendering(rendering)
         self.seed = seed
         self.template_set = template_set or load_templates(dataset.name)
-        templates = self.template_set.templates
+        templates = self.template_set.templates[:num_templates]
         if template is not None:
             templates = (self.template_set.get(template),)
         if forward_only:

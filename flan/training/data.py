@@ -7,7 +7,7 @@ import dataclasses
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from flan import folders
 from flan.catalog.dataset import TRAIN_CAP
@@ -92,7 +92,7 @@ class _TfdsData(abc.ABC):
             skip_missing=self.on_missing == "skip",
         )
 
-    def _prepare(self, vocabulary_dir: Path, rendering: str, **settings: int) -> Prepared:
+    def _prepare(self, vocabulary_dir: Path, rendering: str, **settings: Any) -> Prepared:
         prepared = ensure_prepared(
             Request(
                 self.task.datasets,
@@ -126,12 +126,14 @@ class InstructionData(_TfdsData):
       cap: rows of a dataset that may be drawn at most.
       rate: rows that count for a dataset's share at most.
       renderings: times that a row is phrased anew before a text repeats.
+      num_templates: use the first so many templates of each dataset; None uses all.
     """
 
     mixture: str
     cap: int = TRAIN_CAP
     rate: int = RATE_LIMIT
     renderings: int = 10
+    num_templates: int | None = None
 
     @property
     def task(self) -> TaskName:
@@ -148,6 +150,7 @@ class InstructionData(_TfdsData):
             input_length=self.feature_lengths["inputs"],
             target_length=self.feature_lengths["targets"],
             epochs=self.renderings,
+            num_templates=self.num_templates,
             rate=self.rate,
             cap=self.cap,
             seed=seed,

@@ -126,3 +126,10 @@ def test_identities_tell_phrasings_apart():
     assert Phraser(RTE).identity() == Phraser(RTE).identity()
     plain = [Phraser(RTE, "no_template", seed=s).identity() for s in (0, 1)]
     assert plain[0] == plain[1]
+
+
+def test_the_first_templates_alone():
+    few = Phraser(RTE, num_templates=4)
+    assert few.templates == Phraser(RTE).templates[:4]
+    assert few.identity() != Phraser(RTE).identity()
+    assert Phraser(RTE, num_templates=10).identity() == Phraser(RTE).identity()

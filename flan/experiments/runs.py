@@ -1,0 +1,81 @@
+"""What an experiment consists of: models to train, and what each is evaluated on."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from flan.catalog import clusters
+from flan.templates.renderings import parse_rendering
+
+BASE = "base"
+_SAFE = re.compile(r"[a-z0-9][a-z0-9_.-]{0,79}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """One model of an experiment.
+
+    Attributes:
+      name: names its folder and its column in results.
+      mixture: what it is tuned on, as `MIXTURE_OR_TASK_NAME` takes it; None leaves the
+        initial model as it is.
+      evaluate: datasets and clusters to score it on.
+      modes: ways of asking, see `flan.evaluation.modes`.
+      held_out: clusters that it must not have seen.
+      gin_files: read after the experiment's own, for a size of its own, say.
+      settings: gin bindings of this run alone, name -> value.
+      tags: what sets it apart from the experiment's other runs, for reports: name -> value.
+    """
+
+    name: str
+    mixture: str | None
+    evaluate: tuple[str, ...]
+    modes: tuple[str, ...] = ("instructions",)
+    held_out: tuple[str, ...] = ()
+    gin_files: tuple[str, ...] = ()
+    settings: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    tags: Mapping[str, str | int] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not _SAFE.fullmatch(self.name):
+            raise ValueError(f"run name {self.name!r} cannot name a folder")
+        if self.mixture is not None:
+            check_held_out(self.mixture.split(","), self.held_out, self.name)
+
+
+class Experiment(Protocol):
+    """Anything that expands into runs."""
+
+    def runs(self) -> list[RunSpec]:
+        """The runs, in the order in which reports show them."""
+
+
+def check_held_out(names: Sequence[str], held_out: Sequence[str], run: str) -> None:
+    """ValueError where a mixture has a dataset that may not train with these clusters held out."""
+    from flan.data.names import parse_task_name
+
+    allowed = set(clusters.training_datasets(held_out))
+    extra = set(clusters.EXTRA)
+    for name in names:
+        wrong = [d for d in parse_task_name(name).datasets if d not in allowed | extra]
+        if wrong:
+            raise ValueError(
+                f"run {run!r} holds out {', '.join(held_out)} and would train on "
+                f"{', '.join(wrong)}: leave these out of its mixture"
+            )
+
+
+def mixture_of(datasets: Sequence[str], rendering: str = "instructions") -> str:
+    """Datasets in one rendering as a mixture's name: `flan_rte_5shot,flan_cb_5shot`."""
+    suffix = parse_rendering(rendering).suffix
+    return ",".join(f"flan_{name}{suffix}" for name in clusters.expand(datasets))
+
+
+def leave_out(held_out: Sequence[str], rendering: str = "instructions") -> str:
+    """The mixture of all that may train when clusters are held out."""
+    if len(held_out) == 1:
+        return f"flan_loo_{held_out[0]}{parse_rendering(rendering).suffix}"
+    return mixture_of(clusters.training_datasets(held_out), rendering)

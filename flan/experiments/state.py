@@ -1,0 +1,154 @@
+"""An experiment's folder: its jobs, and how far each has come.
+
+    experiment.json         which experiment, its runs and jobs
+    jobs/<job>/state.json   see `JobState`
+    jobs/<job>/log.txt      what the command printed, of all attempts
+    runs/<run>/             model folders
+    results/, report/       of all runs
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from flan.data import atomic
+from flan.experiments.graph import Job
+from flan.experiments.runs import RunSpec
+
+FORMAT = "flan-experiment-1"
+EXPERIMENT_FILE = "experiment.json"
+JOBS = "jobs"
+
+Status = Literal["waiting", "running", "done", "failed", "stopped"]
+STATUSES: tuple[Status, ...] = ("waiting", "running", "done", "failed", "stopped")
+
+
+@dataclasses.dataclass(frozen=True)
+class JobState:
+    """How far a job has come.
+
+    Attributes:
+      status: `stopped` was told to stop, and goes on when it is run again.
+      key: of the job that this is said of.
+      attempts: times that it was started.
+      exit_code: of the last attempt that ended.
+      started, ended: of the last attempt, seconds since 1970.
+      process: of the running attempt, where it runs on this machine.
+    """
+
+    status: Status = "waiting"
+    key: str = ""
+    attempts: int = 0
+    exit_code: int | None = None
+    started: float | None = None
+    ended: float | None = None
+    process: int | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the last attempt took, or has been running."""
+        if self.started is None:
+            return None
+        return (self.ended or time.time()) - self.started
+
+
+def job_folder(out: Path, job: str) -> Path:
+    """Where a job's state and log lie."""
+    return out / JOBS / job.replace("/", ".")
+
+
+def read_state(out: Path, job: Job) -> JobState:
+    """A job's state; a fresh one where it has none, or one of another command."""
+    path = job_folder(out, job.name) / "state.json"
+    try:
+        value = json.loads(path.read_bytes())
+        state = JobState(**value)
+    except (FileNotFoundError, ValueError, TypeError):
+        return JobState(key=job.key)
+    if state.key != job.key or state.status not in STATUSES:
+        return JobState(key=job.key)
+    return state
+
+
+def write_state(out: Path, job: Job, state: JobState) -> None:
+    """Writes a job's state, whole or not at all."""
+    folder = job_folder(out, job.name)
+    folder.mkdir(parents=True, exist_ok=True)
+    atomic.write_json(folder / "state.json", dataclasses.asdict(state))
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """What `experiment.json` says.
+
+    Attributes:
+      name: of the experiment.
+      runs: see `RunSpec`.
+      jobs: in order.
+    """
+
+    name: str
+    runs: tuple[RunSpec, ...]
+    jobs: tuple[Job, ...]
+
+
+def write_record(out: Path, record: Record) -> None:
+    """Writes `experiment.json`.
+
+    Raises ValueError where the folder holds another experiment; the same one with other
+    settings is written anew, and the jobs whose commands changed are run again.
+    """
+    path = out / EXPERIMENT_FILE
+    if path.is_file() and (found := read_record(out)).name != record.name:
+        raise ValueError(
+            f"{out} holds the experiment {found.name!r}, not {record.name!r}: give another --out"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    content = {
+        "format": FORMAT,
+        "name": record.name,
+        "runs": [dataclasses.asdict(run) for run in record.runs],
+        "jobs": [dataclasses.asdict(job) for job in record.jobs],
+    }
+    atomic.write_json(path, content)
+
+
+def read_record(out: Path) -> Record:
+    """What `write_record` wrote.
+
+    Raises:
+      FileNotFoundError: there is none.
+      ValueError: it is damaged.
+    """
+    path = out / EXPERIMENT_FILE
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no experiment at {out}: expected a folder that `flan launch --out` has made"
+        )
+    try:
+        value = json.loads(path.read_bytes())
+        if not isinstance(value, dict) or value.get("format") != FORMAT:
+            raise ValueError(f"not of format {FORMAT!r}")
+        runs = tuple(RunSpec(**_tuples(run)) for run in _objects(value, "runs"))
+        jobs = tuple(Job(**_tuples(job)) for job in _objects(value, "jobs"))
+        if not isinstance(value.get("name"), str):
+            raise ValueError("it lacks its name")
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: {error}") from error
+    return Record(value["name"], runs, jobs)
+
+
+def _objects(value: Mapping[str, Any], name: str) -> Sequence[Mapping[str, Any]]:
+    found = value.get(name)
+    if not isinstance(found, list) or not all(isinstance(v, dict) for v in found):
+        raise ValueError(f"{name} must be a list of objects")
+    return found
+
+
+def _tuples(value: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
