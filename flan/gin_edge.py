@@ -176,6 +176,19 @@ def macros() -> set[str]:
     return {scope for scope, selector in gin.config._CONFIG if selector == "gin.macro"}
 
 
+def macro(name: str) -> Any:
+    """The value that the parsed files and bindings give a macro; None where it has none.
+
+    Raises ValueError for one that must be set and is not.
+    """
+    if name not in macros():
+        return None
+    value = gin.config._CONFIG[(name, "gin.macro")]["value"]
+    if isinstance(value, gin.config.ConfigurableReference):
+        raise ValueError(f"{name} must be set: add --gin.{name}=VALUE")
+    return value
+
+
 def split_bindings(argv: Sequence[str]) -> list[str]:
     """Rewrites T5X-style flags for argparse: `--gin.NAME=VALUE` -> `--gin_bindings`, `NAME=VALUE`.
 

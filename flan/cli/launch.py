@@ -70,7 +70,9 @@ def run(args: argparse.Namespace) -> int:
     from flan.experiments.local import LocalBackend
 
     if args.jobs < 1 or args.retries < 0:
-        raise ValueError(f"--jobs must be 1 or more and --retries 0 or more, got {args.jobs}, {args.retries}")
+        raise ValueError(
+            f"--jobs must be 1 or more and --retries 0 or more, got {args.jobs}, {args.retries}"
+        )
     experiment, inputs = _read(args)
     runs = experiment.runs()
     if args.only:

@@ -28,6 +28,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "prepare": ("flan.cli.prepare", "render and tokenize datasets into caches"),
     "train": ("flan.cli.train", "pretrain or instruction-tune a model from gin files"),
     "eval": ("flan.cli.eval", "score a checkpoint on datasets and clusters"),
+    "launch": ("flan.cli.launch", "train, evaluate and compare all models of an experiment"),
+    "status": ("flan.cli.status", "show how far an experiment is"),
     "report": ("flan.cli.report", "turn evaluation results into a table and an HTML page"),
 }
 

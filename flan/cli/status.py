@@ -1,8 +1,8 @@
 """Shows how far the jobs of an experiment have come.
 
-  flan status loo            once
-  flan status loo --watch    again every few seconds, until all is done or Ctrl-C
-  flan status loo --log nli/train    the end of a job's log
+flan status loo            once
+flan status loo --watch    again every few seconds, until all is done or Ctrl-C
+flan status loo --log nli/train    the end of a job's log
 """
 
 from __future__ import annotations

@@ -62,13 +62,15 @@ def run(args: argparse.Namespace) -> int:
     import gin
 
     from flan import gin_edge
+    from flan.experiments.configurables import CONFIGURABLES as OF_EXPERIMENTS
     from flan.training.configurables import CONFIGURABLES
 
     bindings = list(args.gin_bindings)
     for flag in ("data_dir", "cache_dir", "vocabulary", "model_dir"):
         if (value := getattr(args, flag)) is not None:
             bindings.append(f"{flag.upper()}={value!r}")
-    configurable = gin_edge.register(CONFIGURABLES)
+    # An experiment's file says what its training runs have in common, among other things.
+    configurable = gin_edge.register({**CONFIGURABLES, **OF_EXPERIMENTS})
     gin_edge.parse(args.gin_file, bindings)
     if args.print_config:
         print(gin.config_str())

@@ -8,6 +8,5 @@ from typing import Any
 from flan.experiments.definitions import EXPERIMENTS
 from flan.experiments.graph import EvaluationSettings
 
-CONFIGURABLES: dict[str, Callable[..., Any]] = {
-    target.__name__: target for target in (EvaluationSettings, *EXPERIMENTS.values())
-}
+_TARGETS: tuple[Callable[..., Any], ...] = (EvaluationSettings, *EXPERIMENTS.values())
+CONFIGURABLES: dict[str, Callable[..., Any]] = {target.__name__: target for target in _TARGETS}

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from flan.catalog import clusters
-from flan.experiments.runs import BASE, RunSpec, leave_out, mixture_of
+from flan.experiments.runs import BASE, Experiment, RunSpec, leave_out, mixture_of
 from flan.templates.renderings import parse_rendering
 
 # What the paper's main text and appendix evaluate; `misc` is a mixed bag, and
@@ -112,29 +112,24 @@ class ModelScale:
         found = []
         for gin_file, checkpoint in self.models.items():
             size = gin_file.rpartition("/")[2].removesuffix(".gin")
-            common = {
-                "evaluate": held_out,
-                "gin_files": (gin_file,),
-                "settings": {"INITIAL_CHECKPOINT_PATH": checkpoint},
-            }
-            found.append(
-                RunSpec(
-                    name=f"{BASE}-{size}",
-                    mixture=None,
-                    modes=("baseline",),
-                    tags={"size": size, "tuned": "no"},
-                    **common,
-                )
+            tuned = RunSpec(
+                name=size,
+                mixture=leave_out(held_out),
+                evaluate=held_out,
+                held_out=held_out,
+                gin_files=(gin_file,),
+                settings={"INITIAL_CHECKPOINT_PATH": checkpoint},
+                tags={"size": size, "tuned": "yes"},
             )
-            found.append(
-                RunSpec(
-                    name=size,
-                    mixture=leave_out(held_out),
-                    held_out=held_out,
-                    tags={"size": size, "tuned": "yes"},
-                    **common,
-                )
+            untuned = dataclasses.replace(
+                tuned,
+                name=f"{BASE}-{size}",
+                mixture=None,
+                modes=("baseline",),
+                held_out=(),
+                tags={"size": size, "tuned": "no"},
             )
+            found += [untuned, tuned]
         return found
 
 
@@ -263,7 +258,7 @@ class Untuned:
 
 
 # Command-line name -> definition; its settings lie in configs/experiments/<name>.gin.
-EXPERIMENTS = {
+EXPERIMENTS: dict[str, Callable[..., Experiment]] = {
     "leave_one_out": LeaveOneOut,
     "num_clusters": NumClusters,
     "model_scale": ModelScale,

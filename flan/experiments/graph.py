@@ -107,7 +107,9 @@ def build(runs: Sequence[RunSpec], inputs: Inputs) -> list[Job]:
                     f"run {run.name!r} scores the model that tuning starts from, and there is none: "
                     "give --gin.INITIAL_CHECKPOINT_PATH=FOLDER"
                 )
-            jobs.append(Job(f"{run.name}/eval", tuple(_eval(run, str(start), inputs)), ("prepare",)))
+            jobs.append(
+                Job(f"{run.name}/eval", tuple(_eval(run, str(start), inputs)), ("prepare",))
+            )
             continue
         train = Job(f"{run.name}/train", tuple(_train(run, model, inputs)), ("prepare",))
         evaluate = Job(f"{run.name}/eval", tuple(_eval(run, str(model), inputs)), (train.name,))

@@ -18,11 +18,18 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from flan.experiments.graph import Job
-from flan.experiments.state import JobState, job_folder, read_record, read_state, write_state
+from flan.experiments.state import (
+    JobState,
+    Status,
+    job_folder,
+    read_record,
+    read_state,
+    write_state,
+)
 
 EXIT_STOPPED = 75  # what `flan train` ends with when SIGTERM stopped it
 
@@ -63,34 +70,34 @@ def run_job(out: Path, name: str, stop_with_input: bool = False) -> int:
 
 def _run(out: Path, job: Job, attempt: int, log: int, stop_with_input: bool) -> int:
     started = time.time()
-    state = JobState("running", job.key, attempt, None, started, None, os.getpid())
-    write_state(out, job, state)
-    os.write(log, f"$ flan {shlex.join(job.arguments)}\n".encode())
-    command = [sys.executable, "-m", "flan.cli.main", *job.arguments]
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    running: list[subprocess.Popen[bytes]] = []
     told = threading.Event()
 
     def stop(*_: object) -> None:
         told.set()
-        if process.poll() is None:
-            process.terminate()
+        for process in running:
+            if process.poll() is None:
+                process.terminate()
 
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, stop)
         signal.signal(signal.SIGINT, stop)
+    write_state(out, job, JobState("running", job.key, attempt, None, started, None, os.getpid()))
+    os.write(log, f"$ flan {shlex.join(job.arguments)}\n".encode())
+    command = [sys.executable, "-m", "flan.cli.main", *job.arguments]
+    running.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log))
+    if told.is_set():  # before there was a process to tell
+        stop()
     if stop_with_input:
         threading.Thread(target=_when_input_ends, args=(stop,), daemon=True).start()
-    code = process.wait()
-    stopped = told.is_set() and code != 0 or code == EXIT_STOPPED
-    status = "done" if code == 0 else "stopped" if stopped else "failed"
-    write_state(
-        out, job, JobState(status, job.key, attempt, code, started, time.time())
-    )
+    code = running[0].wait()
+    stopped = code == EXIT_STOPPED or (told.is_set() and code != 0)
+    status: Status = "done" if code == 0 else "stopped" if stopped else "failed"
+    write_state(out, job, JobState(status, job.key, attempt, code, started, time.time()))
     return EXIT_STOPPED if stopped else code
 
 
-def _when_input_ends(stop: object) -> None:
-    assert callable(stop)
+def _when_input_ends(stop: Callable[[], None]) -> None:
     with contextlib.suppress(OSError):
         while os.read(0, 1024):
             pass

@@ -16,7 +16,7 @@ _TAIL_BYTES = 4000
 
 def progress_rows(out: Path, record: Record) -> list[tuple[str, ...]]:
     """A row of `COLUMNS` for each job."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for job in record.jobs:
         state = read_state(out, job)
         seconds = state.seconds if state.status != "waiting" else None

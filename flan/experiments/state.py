@@ -1,10 +1,10 @@
 """An experiment's folder: its jobs, and how far each has come.
 
-    experiment.json         which experiment, its runs and jobs
-    jobs/<job>/state.json   see `JobState`
-    jobs/<job>/log.txt      what the command printed, of all attempts
-    runs/<run>/             model folders
-    results/, report/       of all runs
+experiment.json         which experiment, its runs and jobs
+jobs/<job>/state.json   see `JobState`
+jobs/<job>/log.txt      what the command printed, of all attempts
+runs/<run>/             model folders
+results/, report/       of all runs
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from flan.evaluation.summary import FORMAT, SPLITS, SUMMARY_FILE, summarize
 from flan.suggest import unknown_name
 
 BASE = "base"  # a checkpoint of this name comes first
+
+Datasets = Mapping[str, Mapping[str, Any]]  # dataset -> its entry in a summary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,20 +110,32 @@ def compare(
       FileNotFoundError: a folder without results.
       ValueError: a damaged file, an unknown label, cluster or split, or nothing to show.
     """
+    found: dict[Column, Datasets] = {}
+    for folder in folders:
+        found |= columns_of(folder, {column.label for column in found}, len(folders) > 1)
+    if not found:
+        raise ValueError(f"no results in {', '.join(map(str, folders))}")
+    chosen = _chosen(found, checkpoints)
+    return line_up({column: found[column] for column in chosen}, split=split, held_out=held_out)
+
+
+def line_up(
+    columns: Mapping[Column, Datasets], *, split: str = "test", held_out: Iterable[str] = ()
+) -> Comparison:
+    """Compares columns, in the order given, on one split.
+
+    Raises ValueError for an unknown split or cluster, or nothing to show.
+    """
     if split not in SPLITS:
         raise ValueError(unknown_name("split", split, SPLITS))
-    found: dict[Column, Mapping[str, Any]] = {}
-    for folder in folders:
-        found |= _columns(folder, {column.label for column in found}, len(folders) > 1)
-    chosen = _chosen(found, checkpoints)
-    modes = [found[column] for column in chosen]
+    modes = list(columns.values())
     clusters: dict[str, dict[str, None]] = {}
     for mode in modes:
         for name, entry in mode.items():
             if split in entry["splits"]:
                 clusters.setdefault(entry["cluster"], {})[name] = None
     if not clusters:
-        raise ValueError(f"no {split} results in {', '.join(map(str, folders))}")
+        raise ValueError(f"no {split} results of {', '.join(c.title for c in columns)}")
     held_out = list(held_out)
     for cluster in held_out:
         if cluster not in clusters:
@@ -132,7 +146,7 @@ def compare(
     for cluster in order:
         lines = tuple(_line(name, modes, split) for name in clusters[cluster])
         groups.append(Group(_cluster_line(cluster, lines), lines, cluster in held_out))
-    return Comparison(tuple(chosen), tuple(groups), split)
+    return Comparison(tuple(columns), tuple(groups), split)
 
 
 def _chosen(found: Iterable[Column], labels: Sequence[str]) -> list[Column]:
@@ -146,7 +160,9 @@ def _chosen(found: Iterable[Column], labels: Sequence[str]) -> list[Column]:
     return sorted(columns, key=lambda c: (c.label != BASE, c.step is not None, c.step or 0))
 
 
-def _columns(folder: Path, taken: set[str], several: bool) -> dict[Column, Mapping[str, Any]]:
+def columns_of(
+    folder: Path, taken: Container[str] = (), several: bool = False
+) -> dict[Column, Datasets]:
     """Each checkpoint and mode of a folder -> its datasets. A label met before gets the folder's name."""
     columns = {}
     for label, entry in _summary(folder)["checkpoints"].items():

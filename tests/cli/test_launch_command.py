@@ -1,0 +1,99 @@
+"""`flan launch` and `flan status`: what they would run, and mistakes. Running is tested in tests/experiments."""
+
+import shlex
+
+import pytest
+
+from flan.cli.main import main
+from flan.data.names import parse_task_name
+
+
+@pytest.fixture
+def launch(tmp_path):
+    def call(*flags):
+        return main(["launch", *flags, "--out", str(tmp_path / "out")])
+
+    return call
+
+
+def commands(capsys):
+    return [shlex.split(line, comments=True) for line in capsys.readouterr().out.splitlines()]
+
+
+BASE = "--gin.INITIAL_CHECKPOINT_PATH=/models/base"
+
+
+def test_a_dry_run_prints_every_command_and_writes_nothing(launch, tmp_path, capsys):
+    assert (
+        launch("leave_one_out", BASE, "--gin.TRAIN_STEPS=7", "--data_dir=/data", "--dry_run") == 0
+    )
+    found = commands(capsys)
+    assert [c[1] for c in found[:2]] == ["prepare", "eval"]
+    assert [c[1] for c in found[2:-1]] == ["train", "eval"] * 10
+    assert found[-1][1] == "report"
+    train = found[2]
+    assert "--gin_file=configs/experiments/leave_one_out.gin" in train
+    assert "--gin.TRAIN_STEPS=7" in train
+    assert "--gin.MIXTURE_OR_TASK_NAME=flan_loo_nli" in train
+    assert train[-1] == str(tmp_path / "out" / "runs" / "nli")
+    assert found[3][2] == train[-1]
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "runs"),
+    [
+        ("num_clusters", 7),
+        ("instructions", 12),
+        ("few_shot", 8),
+        ("datasets_templates", 12),
+        ("untuned", 0),
+    ],
+)
+def test_every_experiment_has_its_gin_file(launch, capsys, name, runs):
+    assert launch(name, BASE, "--dry_run") == 0
+    trained = [c for c in commands(capsys) if c[1] == "train"]
+    assert len(trained) == runs
+    for command in trained:
+        (mixture,) = [a for a in command if a.startswith("--gin.MIXTURE_OR_TASK_NAME=")]
+        parse_task_name(mixture.partition("=")[2])
+
+
+def test_model_scale_needs_its_models(launch, capsys):
+    assert launch("model_scale", "--dry_run") == 2
+    assert "ModelScale.models must be set" in capsys.readouterr().err
+    models = "{'configs/models/tiny.gin': '/m/tiny'}"
+    assert launch("model_scale", f"--gin.ModelScale.models={models}", "--dry_run") == 0
+    found = commands(capsys)
+    assert [c[1] for c in found] == ["prepare", "eval", "train", "eval", "report"]
+    assert "--gin.INITIAL_CHECKPOINT_PATH=/m/tiny" in found[2]
+
+
+def test_only_some_runs(launch, capsys):
+    assert launch("leave_one_out", BASE, "--only=nli,sentiment", "--dry_run") == 0
+    assert [c[1] for c in commands(capsys)] == ["prepare", "eval", *["train", "eval"] * 2, "report"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["leave_one_in"], "Did you mean 'leave_one_out'"),
+        (["leave_one_out"], "INITIAL_CHECKPOINT_PATH"),
+        (["leave_one_out", BASE, "--only=nly"], "Did you mean 'nli'"),
+        (["leave_one_out", BASE, "--jobs=0"], "--jobs"),
+        (["leave_one_out", BASE, "--gin.LeaveOneOut.cluster=['nli']"], "clusters"),
+        (["leave_one_out", BASE, "--gin.LeaveOneOut.clusters=['nly']"], "Did you mean 'nli'"),
+        (["leave_one_out", BASE, "--gin_file=none.gin"], "unknown gin file"),
+    ],
+)
+def test_mistakes_end_before_anything_is_written(launch, tmp_path, capsys, flags, message):
+    assert launch(*flags) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_status_of_nothing(tmp_path, capsys):
+    assert main(["status", str(tmp_path)]) == 2
+    assert "flan launch" in capsys.readouterr().err

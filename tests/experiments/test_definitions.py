@@ -1,0 +1,126 @@
+"""The experiments' runs: what each trains on, leaves out and is scored on."""
+
+import itertools
+
+import pytest
+
+from flan.catalog import clusters
+from flan.data.names import parse_task_name
+from flan.experiments import definitions
+from flan.experiments.definitions import (
+    DatasetsTemplates,
+    FewShot,
+    Instructions,
+    LeaveOneOut,
+    ModelScale,
+    NumClusters,
+    Untuned,
+)
+from flan.experiments.runs import BASE, RunSpec, leave_out
+
+ALL = [
+    LeaveOneOut(clusters=tuple(clusters.CLUSTERS)),
+    NumClusters(),
+    ModelScale(models={"configs/models/small.gin": "small", "configs/models/tiny.gin": "tiny"}),
+    Instructions(),
+    FewShot(),
+    DatasetsTemplates(),
+    Untuned(),
+]
+
+
+@pytest.mark.parametrize("experiment", ALL, ids=lambda e: type(e).__name__)
+def test_no_run_trains_on_what_it_is_scored_on(experiment):
+    runs = experiment.runs()
+    assert len({run.name for run in runs}) == len(runs)
+    for run in runs:
+        scored = set(clusters.expand(run.evaluate))
+        if run.mixture is None:
+            assert run.tags["tuned"] == "no"
+            continue
+        trained = set(parse_task_name(run.mixture).datasets)
+        assert not trained & scored
+        assert scored <= {d for c in run.held_out for d in clusters.cluster_datasets(c)}
+        assert trained <= set(clusters.training_datasets(run.held_out))
+
+
+def test_leave_one_out_applies_the_overlap_rules():
+    by_name = {run.name: run for run in LeaveOneOut().runs()}
+    assert next(iter(by_name)) == BASE
+    assert set(by_name) - {BASE} == set(definitions.EVALUATED)
+    trained = set(parse_task_name(by_name["nli"].mixture).datasets)
+    assert not trained & {"rte", "mrpc"}
+    assert {"bool_q", "sst2"} <= trained
+
+
+def test_num_clusters_adds_them_in_the_paper_s_order():
+    runs = NumClusters().runs()[1:]
+    counts = [run.tags["datasets"] for run in runs]
+    # The paper prints 11, 20, 26, ... 39: it counts nine translation datasets and six of
+    # reading comprehension.
+    assert counts == [11, 19, 24, 28, 32, 35, 37]
+    sets = [set(parse_task_name(run.mixture).datasets) for run in runs]
+    assert all(a < b for a, b in itertools.pairwise(sets))
+    assert sets[-1] - sets[-2] == {"coqa", "quac"}
+
+
+def test_instructions_are_compared_with_bare_content_and_names():
+    runs = {run.name: run for run in Instructions(clusters=["nli"]).runs()}
+    assert runs["nli-no_template"].mixture == "flan_loo_nli_no_template"
+    assert runs["nli-no_template"].modes == ("instructions",)
+    assert runs["nli-dataset_name"].modes == ("instructions", "dataset_name")
+
+
+def test_few_shot_runs_are_asked_as_they_were_tuned():
+    runs = {run.name: run for run in FewShot(clusters=["nli"], shots=[0, 5]).runs()}
+    assert (runs["nli-5shot"].mixture, runs["nli-5shot"].modes) == (
+        "flan_loo_nli_5shot",
+        ("5shot",),
+    )
+    assert runs[BASE].modes == ("baseline", "baseline_5shot")
+
+
+def test_fewer_datasets_and_templates():
+    runs = {run.name: run for run in DatasetsTemplates(templates=[1], datasets=[2]).runs()}
+    run = runs["datasets-2-templates-1"]
+    trained = parse_task_name(run.mixture).datasets
+    kept = [c for c, names in clusters.CLUSTERS.items() if set(names) & set(trained)]
+    assert all(len(set(clusters.CLUSTERS[c]) & set(trained)) <= 2 for c in kept)
+    assert not set(kept) & {"nli", "paraphrase", "closed_book_qa", "commonsense"}
+    assert run.settings == {"InstructionData.num_templates": 1}
+
+
+def test_each_size_starts_from_its_own_model():
+    runs = ModelScale(models={"configs/models/8b.gin": "/models/8b"}).runs()
+    assert [run.name for run in runs] == ["base-8b", "8b"]
+    assert {run.settings["INITIAL_CHECKPOINT_PATH"] for run in runs} == {"/models/8b"}
+
+
+def test_several_clusters_at_once():
+    names = parse_task_name(leave_out(["nli", "commonsense"], "2shot"))
+    assert set(names.datasets) == set(clusters.training_datasets(["nli", "commonsense"]))
+    assert names.rendering.shots == 2
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: LeaveOneOut(clusters=["nly"]).runs(), "Did you mean 'nli'"),
+        (lambda: LeaveOneOut(clusters=[]).runs(), "got none"),
+        (lambda: NumClusters(counts=[8]).runs(), "1 to 7 clusters"),
+        (lambda: FewShot(shots=[65]).runs(), "give 1 to 64"),
+        (lambda: RunSpec(name="../x", mixture=None, evaluate=()), "cannot name a folder"),
+        # A held-out dataset, and one that overlaps, slipped into a mixture.
+        (
+            lambda: RunSpec(name="a", mixture="flan_sst2,flan_rte", evaluate=(), held_out=("nli",)),
+            "would train on rte",
+        ),
+        (
+            lambda: RunSpec(name="a", mixture="flan_mrpc", evaluate=(), held_out=("nli",)),
+            "would train on mrpc",
+        ),
+    ],
+)
+def test_mistakes(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

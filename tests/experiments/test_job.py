@@ -1,0 +1,111 @@
+"""Jobs as processes: cheap commands of `flan` stand for long ones."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from flan.experiments.graph import Job
+from flan.experiments.job import EXIT_STOPPED, run_job
+from flan.experiments.local import LocalBackend
+from flan.experiments.progress import log_tail, progress_rows, unfinished
+from flan.experiments.runs import RunSpec
+from flan.experiments.state import Record, read_record, read_state, write_record
+
+GOOD = Job("prepare", ("--version",))
+BAD = Job("a/train", ("no_such_command",), ("prepare",))
+
+
+@pytest.fixture
+def out(tmp_path):
+    # Watches the experiment itself, which is never done while it watches.
+    endless = Job("a/eval", ("status", str(tmp_path), "--watch", "--every", "0.2"))
+    run = RunSpec(name="a", mixture="flan_sst2", evaluate=("nli",), held_out=("nli",))
+    write_record(tmp_path, Record("leave_one_out", (run,), (GOOD, BAD, endless)))
+    return tmp_path
+
+
+def wait_for(condition, seconds=60):
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "nothing happened"
+        time.sleep(0.05)
+
+
+def state_of(out, name):
+    return read_state(out, next(j for j in read_record(out).jobs if j.name == name))
+
+
+def test_a_job_leaves_its_state_and_log(out):
+    assert run_job(out, "prepare") == 0
+    state = state_of(out, "prepare")
+    assert (state.status, state.attempts, state.exit_code) == ("done", 1, 0)
+    assert log_tail(out, "prepare").splitlines()[0] == "$ flan --version"
+    assert run_job(out, "prepare") == 0
+    assert state_of(out, "prepare").attempts == 1
+    assert run_job(out, "a/train") == 2
+    assert (state_of(out, "a/train").status, state_of(out, "a/train").exit_code) == ("failed", 2)
+    rows = {row[0]: row for row in progress_rows(out, read_record(out))}
+    assert rows["prepare"][1] == "done"
+    assert rows["a/train"][1] == "failed (2)"
+    assert "unknown command" in rows["a/train"][-1]
+    assert rows["a/eval"][1:3] == ("waiting", "")
+    assert unfinished(out, read_record(out)) == 2
+    with pytest.raises(ValueError, match="no job 'c'"):
+        run_job(out, "c")
+
+
+def test_a_stopped_job_goes_on_later(out):
+    job = next(j for j in read_record(out).jobs if j.name == "a/eval")
+    handle = LocalBackend().start(out, job)
+    wait_for(lambda: state_of(out, "a/eval").status == "running")
+    handle.stop()
+    wait_for(lambda: not handle.running())
+    assert state_of(out, "a/eval").status == "stopped"
+
+
+def test_jobs_end_with_a_killed_launcher(out):
+    code = (
+        "import sys, time; from pathlib import Path; "
+        "from flan.experiments.local import LocalBackend; "
+        "from flan.experiments.state import read_record; out = Path(sys.argv[1]); "
+        "LocalBackend().start(out, read_record(out).jobs[-1]); print('started', flush=True); "
+        "time.sleep(600)"
+    )
+    launcher = subprocess.Popen([sys.executable, "-c", code, str(out)], stdout=subprocess.PIPE)
+    assert launcher.stdout.readline() == b"started\n"
+    wait_for(lambda: state_of(out, "a/eval").status == "running")
+    process = state_of(out, "a/eval").process
+    launcher.send_signal(signal.SIGKILL)
+    launcher.wait()
+    wait_for(lambda: state_of(out, "a/eval").status == "stopped")
+
+    def gone():
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            return True
+        return False
+
+    wait_for(gone)
+
+
+def test_exit_code_of_a_saved_run():
+    from flan.cli.train import EXIT_PREEMPTED
+
+    assert EXIT_STOPPED == EXIT_PREEMPTED
+
+
+def test_a_folder_holds_one_experiment(out):
+    record = read_record(out)
+    assert record.runs[0].mixture == "flan_sst2"
+    with pytest.raises(ValueError, match="holds the experiment 'leave_one_out'"):
+        write_record(out, Record("num_clusters", record.runs, record.jobs))
+    (out / "experiment.json").write_text("{}")
+    with pytest.raises(ValueError, match="not of format"):
+        read_record(out)
+    with pytest.raises(FileNotFoundError, match="flan launch"):
+        read_record(out / "none")

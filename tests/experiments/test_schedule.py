@@ -1,0 +1,141 @@
+"""The scheduler on a backend without processes."""
+
+import dataclasses
+
+import pytest
+
+from flan.experiments import schedule
+from flan.experiments.graph import Job
+from flan.experiments.schedule import run
+from flan.experiments.state import JobState, read_state, write_state
+
+GRAPH = [
+    Job("prepare", ("prepare",)),
+    Job("a/train", ("a", "train"), ("prepare",)),
+    Job("a/eval", ("a", "eval"), ("a/train",)),
+    Job("b/train", ("b", "train"), ("prepare",)),
+    Job("b/eval", ("b", "eval"), ("b/train",)),
+    Job("report", ("report",), ("a/eval", "b/eval"), tolerant=True),
+]
+
+
+@dataclasses.dataclass
+class FakeHandle:
+    backend: "FakeBackend"
+    out: object
+    job: Job
+    left: int
+
+    def running(self):
+        if self.left == 0:
+            return False
+        self.left -= 1
+        if self.left == 0:
+            codes = self.backend.codes.get(self.job.name, [0])
+            code = codes.pop(0) if len(codes) > 1 else codes[0]
+            status = "done" if code == 0 else "failed"
+            write_state(self.out, self.job, JobState(status, self.job.key, 1, code))
+        return self.left > 0
+
+    def stop(self):
+        self.left = 0
+        write_state(self.out, self.job, JobState("stopped", self.job.key, 1, 75))
+
+    def kill(self):
+        self.left = 0
+
+
+class FakeBackend:
+    """Jobs take two looks; `codes` are the exit codes of their attempts, the last for ever."""
+
+    def __init__(self, codes=None):
+        self.codes = {k: list(v) for k, v in (codes or {}).items()}
+        self.started = []
+        self.most = 0
+        self.handles = []
+
+    def start(self, out, job):
+        for need in job.needs:
+            state = next(read_state(out, j) for j in GRAPH if j.name == need)
+            assert state.status == "done" or job.tolerant
+        self.started.append(job.name)
+        self.handles = [h for h in self.handles if h.left] + [FakeHandle(self, out, job, 2)]
+        self.most = max(self.most, len(self.handles))
+        return self.handles[-1]
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(schedule.time, "sleep", lambda s: None)
+
+
+def test_jobs_run_after_what_they_need(tmp_path):
+    backend = FakeBackend()
+    outcome = run(tmp_path, GRAPH, backend, say=lambda line: None)
+    assert outcome == schedule.Outcome(tuple(j.name for j in GRAPH), (), ())
+    assert sorted(backend.started) == sorted(j.name for j in GRAPH)
+    assert backend.most == 1
+    again = FakeBackend()
+    run(tmp_path, GRAPH, again, say=lambda line: None)
+    assert again.started == []
+
+
+def test_several_at_once(tmp_path):
+    backend = FakeBackend()
+    run(tmp_path, GRAPH, backend, workers=2, say=lambda line: None)
+    assert backend.most == 2
+
+
+def test_failures_are_tried_again_within_the_limit(tmp_path):
+    backend = FakeBackend({"a/train": [1, 0], "b/train": [1]})
+    lines = []
+    outcome = run(tmp_path, GRAPH, backend, retries=1, say=lines.append)
+    assert backend.started.count("a/train") == backend.started.count("b/train") == 2
+    assert outcome.failed == ("b/train",)
+    assert outcome.blocked == ("b/eval",)
+    # The report shows what there is.
+    assert "report" in outcome.done
+    assert any("b/train FAILED" in line for line in lines)
+    # The next launch tries what failed, and reports once more only if asked to.
+    later = FakeBackend()
+    assert not run(tmp_path, GRAPH, later, say=lines.append).failed
+    assert later.started == ["b/train", "b/eval"]
+
+
+def test_a_mistake_in_the_settings_is_final(tmp_path):
+    backend = FakeBackend({"prepare": [2]})
+    outcome = run(tmp_path, GRAPH, backend, retries=5, say=lambda line: None)
+    assert backend.started == ["prepare"]
+    assert outcome.failed == ("prepare",)
+    assert set(outcome.blocked) == {j.name for j in GRAPH} - {"prepare"}
+
+
+def test_a_changed_command_is_run_again(tmp_path):
+    run(tmp_path, GRAPH, FakeBackend(), say=lambda line: None)
+    changed = [
+        dataclasses.replace(j, arguments=("new",)) if j.name == "b/eval" else j for j in GRAPH
+    ]
+    backend = FakeBackend()
+    run(tmp_path, changed, backend, say=lambda line: None)
+    assert backend.started == ["b/eval"]
+
+
+def test_ctrl_c_stops_what_runs_and_keeps_the_rest(tmp_path, monkeypatch):
+    backend = FakeBackend()
+    looks = []
+
+    def interrupt(seconds):
+        looks.append(seconds)
+        if len(looks) == 5:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(schedule.time, "sleep", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, GRAPH, backend, say=lambda line: None)
+    states = [read_state(tmp_path, job).status for job in GRAPH]
+    assert states.count("done") == 2
+    assert states.count("stopped") == 1
+    monkeypatch.setattr(schedule.time, "sleep", lambda s: None)
+    later = FakeBackend()
+    run(tmp_path, GRAPH, later, say=lambda line: None)
+    assert len(later.started) == 4
