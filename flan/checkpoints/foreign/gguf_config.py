@@ -1,0 +1,103 @@
+"""The network that a GGUF file's metadata describes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from flan.checkpoints.foreign.gguf_file import GgufFile
+from flan.models.config import ModelConfig
+from flan.suggest import unknown_name
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """How llama.cpp writes a family of models.
+
+    Attributes:
+      switches: `ModelConfig` entries beside the sizes.
+      interleaved: queries and keys have their rotary halves interleaved.
+    """
+
+    switches: Mapping[str, Any]
+    interleaved: bool = False
+
+
+ARCHITECTURES = {
+    "llama": Architecture({}, interleaved=True),  # also Mistral, SmolLM
+    "qwen2": Architecture({"qkv_bias": True}),
+    "qwen3": Architecture({"qk_norm": True}),
+    # Its norms are written with their 1 added.
+    "gemma": Architecture({"activation": "gelu", "scale_embeddings": True}),
+}
+
+
+def read_config(file: GgufFile) -> tuple[str, ModelConfig]:
+    """Architecture and network of a file.
+
+    Raises ValueError where an entry is missing or no number, or where the model needs what
+    the network here does not have; names it.
+    """
+    data = file.metadata
+    name = data.get("general.architecture")
+    if name not in ARCHITECTURES:
+        raise ValueError(f"{file.path}: {unknown_name('architecture', str(name), ARCHITECTURES)}")
+
+    def number(key: str, default: Any = None, kind: Any = int) -> Any:
+        value = data.get(f"{name}.{key}", default)
+        if isinstance(value, bool) or not isinstance(value, kind) or not value > 0:
+            raise ValueError(f"{file.path}: {name}.{key} should be above 0, it is {value!r}")
+        return value
+
+    heads = number("attention.head_count")
+    kv_heads = number("attention.head_count_kv", heads)
+    width = number("embedding_length")
+    head = number("attention.key_length", width // heads)
+    _refuse(file, name, head)
+    embedding = file.infos.get("token_embd.weight")
+    if embedding is None:
+        raise ValueError(f"{file.path}: tensor 'token_embd.weight' is missing")
+    config = ModelConfig(
+        vocab_size=embedding.shape[0],
+        num_layers=number("block_count"),
+        d_model=width,
+        num_heads=heads,
+        d_head=head,
+        d_ff=number("feed_forward_length"),
+        num_kv_heads=None if kv_heads == heads else kv_heads,
+        positions="rope",
+        tie_embeddings="output.weight" not in file.infos,
+        scale_attention=True,
+        scale_logits=False,
+        rope_theta=_shortest(number("rope.freq_base", 10_000.0, float)),
+        norm_epsilon=_shortest(number("attention.layer_norm_rms_epsilon", None, float)),
+        context_length=number("context_length"),
+        **{"activation": "silu", **ARCHITECTURES[name].switches},
+    )
+    return name, config
+
+
+def _refuse(file: GgufFile, name: str, head: int) -> None:
+    """ValueError naming what the model has and the network here has not."""
+    data = file.metadata
+    unable = []
+    if data.get(f"{name}.expert_count"):
+        unable.append("experts")
+    if data.get(f"{name}.rope.scaling.type", "none") != "none" or "rope_freqs.weight" in file.infos:
+        unable.append("scaled rotary frequencies")
+    if data.get(f"{name}.rope.dimension_count", head) != head:
+        unable.append("a rotation of part of each head")
+    if data.get(f"{name}.attention.value_length", head) != head:
+        unable.append("values of another size than keys")
+    if unable:
+        raise ValueError(
+            f"{file.path}: this model has {' and '.join(unable)}, which the network here does not"
+        )
+
+
+def _shortest(value: float) -> float:
+    """The shortest decimal that is the same float32: 1e-05, not 9.999999747378752e-06."""
+    return float(str(np.float32(value)))

@@ -1,0 +1,67 @@
+"""SentencePiece BPE pieces as a `tokenizers.Tokenizer`, which Hugging Face programs load."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import tokenizers
+from tokenizers import decoders, models, pre_tokenizers
+
+SPACE_MARK = "\u2581"
+# SentencePiece's piece types.
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
+
+
+def piece_tokenizer(
+    pieces: Sequence[str], scores: Sequence[float], types: Sequence[int], *, space_first: bool
+) -> tokenizers.Tokenizer:
+    """A tokenizer that merges as SentencePiece does: the pair with the best score first.
+
+    Args:
+      pieces, scores, types: of each id.
+      space_first: a space is put before a text.
+
+    Special and user-defined pieces are left for the caller to add. Raises ValueError
+    without an unknown piece.
+    """
+    unknown = [i for i, kind in enumerate(types) if kind == UNKNOWN]
+    if not unknown:
+        raise ValueError("none of the pieces is the unknown one")
+    vocabulary = {piece: i for i, piece in enumerate(pieces)}
+    model = models.BPE(
+        vocabulary,
+        _merges(vocabulary, scores, types),
+        unk_token=pieces[unknown[0]],
+        fuse_unk=True,
+        byte_fallback=BYTE in types,
+    )
+    tokenizer = tokenizers.Tokenizer(model)
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(
+        replacement=SPACE_MARK, prepend_scheme="first" if space_first else "never", split=False
+    )
+    steps = [decoders.Replace(SPACE_MARK, " "), decoders.ByteFallback(), decoders.Fuse()]
+    if space_first:
+        steps.append(decoders.Strip(" ", 1, 0))
+    tokenizer.decoder = decoders.Sequence(steps)
+    return tokenizer
+
+
+def _merges(
+    vocabulary: dict[str, int], scores: Sequence[float], types: Sequence[int]
+) -> list[tuple[str, str]]:
+    """Every way to make a piece of two others, the best piece first.
+
+    Equal scores go by id, and the ways of one piece by the ids of its parts.
+    """
+    mergeable = {p: i for p, i in vocabulary.items() if types[i] in (NORMAL, USER_DEFINED, UNUSED)}
+    found = []
+    for piece, i in mergeable.items():
+        if types[i] == USER_DEFINED:
+            continue
+        for cut in range(1, len(piece)):
+            left, right = mergeable.get(piece[:cut]), mergeable.get(piece[cut:])
+            if left is not None and right is not None:
+                found.append((-scores[i], i, left, right, piece[:cut], piece[cut:]))
+    found.sort(key=lambda f: f[:4])
+    return [pair for pair, _ in itertools.groupby((f[4], f[5]) for f in found)]

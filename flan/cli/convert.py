@@ -1,0 +1,122 @@
+r"""Imports a foreign model into a model folder, or exports one of ours to Hugging Face.
+
+  flan convert SmolLM2-135M-Instruct.Q4_1.gguf models/smollm2
+  flan convert ~/models/Qwen2.5-0.5B models/qwen
+  flan convert runs/no_nli exported --dtype bfloat16
+
+What SRC is, is found out: a GGUF file (dequantized), a Hugging Face folder with safetensors
+(Llama, Mistral, Qwen2, Qwen3, Gemma), or a model folder of ours. Foreign models become a model folder, which `flan eval` and `flan train
+--gin.INITIAL_CHECKPOINT_PATH` take; ours becomes a folder that transformers and vLLM load.
+All names and shapes are checked before anything is written, DST appears whole or not at
+all, and weights pass through memory one at a time. The tokenizer travels with the model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from pathlib import Path
+
+FOREIGN = ("gguf", "hf")
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of `flan convert`."""
+    add = parser.add_argument
+    add("source", metavar="SRC", help="file or folder to read")
+    add("out", metavar="DST", help="folder to write; must not be there")
+    add(
+        "--from",
+        dest="kind",
+        default="auto",
+        choices=("auto", "flan", *FOREIGN),
+        help="what SRC is (default: found out)",
+    )
+    add(
+        "--to",
+        default="auto",
+        choices=("auto", "flan", "hf"),
+        help="what DST becomes (default: flan for a foreign SRC, hf for ours)",
+    )
+    add(
+        "--dtype",
+        default="float32",
+        choices=("float32", "bfloat16", "float16"),
+        help="of the written weights; float16 for hf only (default: float32)",
+    )
+    add(
+        "--max_shard_size",
+        default="5GB",
+        metavar="SIZE",
+        help="of a safetensors file, such as 500MB (default: 5GB)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Converts and says what came out."""
+    # Nothing is computed: an accelerator would only be taken away from others.
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    from flan.checkpoints.foreign.detect import detect
+    from flan.checkpoints.manager import quiet_orbax
+
+    quiet_orbax()
+    source, out = Path(args.source).expanduser(), Path(args.out).expanduser()
+    shard = parse_size(args.max_shard_size)
+    if out.exists():
+        raise ValueError(f"{out} is there already: give another folder")
+    kind, source = detect(source, args.kind)
+    to = ("hf" if kind == "flan" else "flan") if args.to == "auto" else args.to
+    if kind == "flan" and to == "flan":
+        raise ValueError(f"{source} is a model folder of ours already; use --to hf to export it")
+    if kind != "flan" and to == "hf":
+        raise ValueError("convert it to a model folder of ours first, and that one with --to hf")
+    return _export(source, out, args.dtype, shard) if to == "hf" else _import(kind, source, args)
+
+
+def parse_size(text: str) -> int:
+    """Bytes of "500MB", "5GB" or a plain number; ValueError for anything else."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?)i?B?", text.strip(), re.IGNORECASE)
+    size = int(float(match[1]) * _UNITS[match[2].upper()]) if match else 0
+    if size < 1:
+        raise ValueError(f"--max_shard_size {text!r} should be a size such as 500MB or 5GB")
+    return size
+
+
+def _import(kind: str, source: Path, args: argparse.Namespace) -> int:
+    from flan.checkpoints.foreign.detect import open_foreign
+    from flan.checkpoints.foreign.import_model import import_model
+    from flan.progress import progress_bar
+
+    if args.dtype == "float16":
+        raise ValueError("--dtype float16 is for --to hf; model folders hold float32 or bfloat16")
+    model = open_foreign(kind, source)
+    total = sum(len(p.parts) for p in model.parameters)
+    with progress_bar(total, "convert", unit="tensor") as bar:
+        import_model(model, Path(args.out).expanduser(), dtype=args.dtype, on_progress=bar.update)
+    print(f"{args.out}: {model.kind}, {model.config.num_parameters:,} parameters, {args.dtype}")
+    for note in model.notes:
+        print(f"  {note}")
+    start = "its start token first" if model.reads_start else "no start token"
+    print(f"  reads {start}; evaluate it with: flan eval {args.out} --datasets ... --out results")
+    return 0
+
+
+def _export(source: Path, out: Path, dtype: str, max_shard_bytes: int) -> int:
+    from flan.checkpoints.foreign.export_model import count_tensors, export_model
+    from flan.checkpoints.foreign.our_model import OurModel
+    from flan.progress import progress_bar
+
+    model = OurModel(source)
+    try:
+        with progress_bar(count_tensors(model), "convert", unit="tensor") as bar:
+            architecture = export_model(
+                model, out, dtype=dtype, max_shard_bytes=max_shard_bytes, on_progress=bar.update
+            )
+    finally:
+        model.close()
+    print(f"{out}: {architecture}, {model.config.num_parameters:,} parameters, {dtype}")
+    if architecture == "LlamaForCausalLM" and model.config.activation == "gelu":
+        print("  transformers loads it; vLLM's Llama knows silu only")
+    return 0
