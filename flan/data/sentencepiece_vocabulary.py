@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import sentencepiece
 
 from flan.data import atomic
@@ -62,13 +64,21 @@ class SentencePieceVocabulary:
 
     def encode_batch(self, texts: Sequence[str], /) -> list[list[int]]:
         """Token ids of each text; faster than one by one."""
-        encode = self._words.encode_batch if self._words is not None else self._encode_whole
-        encoded = encode(texts)
-        if self._mark_ids:
+        ids, lengths = self.encode_flat(texts)
+        flat, ends = ids.tolist(), np.cumsum(lengths).tolist()
+        return [flat[end - n : end] for end, n in zip(ends, lengths.tolist(), strict=True)]
+
+    def encode_flat(self, texts: Sequence[str], /) -> tuple[np.ndarray, np.ndarray]:
+        """Token ids of the texts end to end, int32 `[tokens]`, and how many each has, int64."""
+        marked = bool(self._mark_ids) and any(SPACE_MARK in text for text in texts)
+        if self._words is not None and not marked:
+            return self._words.encode_flat(texts)
+        encoded = self._processor.encode(list(texts), out_type=int, num_threads=1)
+        if marked:
             for place, text in enumerate(texts):
                 if SPACE_MARK in text:
                     encoded[place] = self._encode_with_marks(text)
-        return encoded
+        return flatten(encoded)
 
     def decode(self, ids: Iterable[int]) -> str:
         """Text of the ids before the first EOS; padding is skipped, an id out of range is unknown."""
@@ -84,9 +94,6 @@ class SentencePieceVocabulary:
         """Ids that spell a character in bytes; empty where the model has no such pieces."""
         pieces = [self._processor.piece_to_id(f"<0x{b:02X}>") for b in character.encode()]
         return pieces if all(self._processor.is_byte(p) for p in pieces) else []
-
-    def _encode_whole(self, texts: Sequence[str]) -> list[list[int]]:
-        return self._processor.encode(list(texts), out_type=int, num_threads=1)
 
     def _encode_with_marks(self, text: str) -> list[int]:
         """Encodes with a private character in the mark's place, then swaps in the mark's bytes."""
@@ -108,6 +115,13 @@ class SentencePieceVocabulary:
                 ids.append(encoded[place])
                 place += 1
         return ids
+
+
+def flatten(encoded: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
+    """Lists of ids end to end, int32 `[tokens]`, and their lengths, int64 `[lists]`."""
+    lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
+    ids = itertools.chain.from_iterable(encoded)
+    return np.fromiter(ids, np.int32, int(lengths.sum())), lengths
 
 
 def train_sentencepiece(

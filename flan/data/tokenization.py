@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from flan.data.sentencepiece_vocabulary import flatten
 from flan.data.vocabulary import Vocabulary
+from flan.data.word_cache import ranges
 from flan.templates.template import Rendered
 
 INPUT_LENGTH, TARGET_LENGTH = 1024, 256
@@ -48,33 +50,34 @@ def tokenize(
     Raises ValueError for a length below 2 (a token and EOS).
     """
     check_lengths(input_length, target_length)
-    eos = vocabulary.eos_id
-    inputs = vocabulary.encode_batch([e.input for e in examples])
-    targets = vocabulary.encode_batch([e.target for e in examples])
-    ids: list[int] = []
-    lengths, input_lengths = [], []
-    cut_inputs = cut_targets = cut = 0
-    for x, y in zip(inputs, targets, strict=True):
-        long_x, long_y = len(x) >= input_length, len(y) >= target_length
-        cut_inputs += long_x
-        cut_targets += long_y
-        cut += long_x or long_y
-        before = len(ids)
-        ids += x[: input_length - 1]
-        ids.append(eos)
-        input_lengths.append(len(ids) - before)
-        if y:
-            ids += y[: target_length - 1]
-            ids.append(eos)
-        lengths.append(len(ids) - before)
+    texts = [text for e in examples for text in (e.input, e.target)]
+    ids, lengths = _encode(vocabulary, texts)
+    limits = np.tile([input_length - 1, target_length - 1], len(examples))
+    kept = np.minimum(lengths, limits)
+    # Room for EOS; an empty target has none.
+    sizes = kept + 1
+    sizes[1::2] *= kept[1::2] > 0
+    ends = np.cumsum(sizes)
+    tokens = np.full(ends[-1] if len(ends) else 0, vocabulary.eos_id, np.int32)
+    tokens[ranges(ends - sizes, kept)] = ids[ranges(np.cumsum(lengths) - lengths, kept)]
+    long = (lengths > limits).reshape(-1, 2)
+    cut_inputs, cut_targets = long.sum(axis=0).tolist()
+    by_example = sizes.reshape(-1, 2)
     return Tokenized(
-        np.array(ids, np.int32),
-        np.array(lengths, np.int64),
-        np.array(input_lengths, np.int32),
+        tokens,
+        by_example.sum(axis=1),
+        by_example[:, 0].astype(np.int32),
         cut_inputs,
         cut_targets,
-        cut,
+        int(long.any(axis=1).sum()),
     )
+
+
+def _encode(vocabulary: Vocabulary, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Ids of texts end to end, and how many each has; without a list of each where it can be."""
+    if encode_flat := getattr(vocabulary, "encode_flat", None):
+        return encode_flat(texts)
+    return flatten(vocabulary.encode_batch(texts))
 
 
 def check_lengths(input_length: int, target_length: int) -> None:

@@ -1,5 +1,6 @@
 """Vocabularies: exact round trips, refusals, and the gate."""
 
+import concurrent.futures
 import io
 import json
 
@@ -98,6 +99,29 @@ def test_words_are_forgotten_before_they_fill_the_memory(vocabulary, monkeypatch
     fresh = SentencePieceVocabulary(vocabulary.model)
     texts = [" ".join(f"word{i * 7 + j}" for j in range(7)) for i in range(4)]
     assert [fresh.encode(t) for t in texts] == [vocabulary.encode(t) for t in texts]
+
+
+def test_words_are_learned_again_after_an_interruption(vocabulary):
+    fresh = SentencePieceVocabulary(vocabulary.model)
+    processor = fresh._words._processor
+
+    class Interrupted:
+        def encode(self, *args, **kwargs):
+            raise KeyboardInterrupt
+
+    fresh._words._processor = Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        fresh.encode("the dog is")
+    fresh._words._processor = processor
+    for text in ("dog", "the dog is", "\n the  dog\nis\n"):
+        assert fresh.encode(text) == vocabulary.encode(text)
+
+
+def test_threads_may_encode_together(vocabulary):
+    fresh = SentencePieceVocabulary(vocabulary.model)
+    texts = [f"dog {n} and\n{n + 1} the park {n * n}" for n in range(300)]
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(fresh.encode, texts)) == vocabulary.encode_batch(texts)
 
 
 @pytest.mark.parametrize(
