@@ -8,6 +8,7 @@ lists, and describes in `features.json` how they nest. The rows are those of
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -105,27 +106,43 @@ def _leaf_getter(name: str, dims: tuple[int, ...], shape: tuple[int, ...], dtype
 
         return get_list
 
+    list_of, convert = _LISTS[_kind(dtype)]
+
     def get_scalar(lists: _Lists) -> Any:
-        if name not in lists:
+        feature = lists.get(name)
+        if feature is None:
             raise ValueError(f"it lacks {name!r}")
-        found = values(lists[name])
+        found = list_of(feature)
         if len(found) != 1:
             raise ValueError(f"{name!r} has {len(found)} values, expected one")
-        return found[0]
+        return convert(found[0])
 
     return get_scalar
 
 
-def _values_getter(dtype: str) -> Callable[[Any], list[Any]]:
-    if dtype == "string":
-        return lambda feature: [value.decode() for value in feature.bytes_list.value]
-    if dtype == "bool":
-        return lambda feature: [bool(value) for value in feature.int64_list.value]
+# What reads a feature's list, and what makes one of its values plain Python.
+_LISTS: dict[str, tuple[Callable[[Any], Sequence[Any]], Callable[[Any], Any]]] = {
+    "string": (operator.attrgetter("bytes_list.value"), bytes.decode),
+    "bool": (operator.attrgetter("int64_list.value"), bool),
+    "float": (operator.attrgetter("float_list.value"), float),
+    "int": (operator.attrgetter("int64_list.value"), int),
+}
+
+
+def _kind(dtype: str) -> str:
+    """The key of `_LISTS` for a TFDS dtype."""
+    if dtype in ("string", "bool"):
+        return dtype
     if dtype.startswith("float"):
-        return lambda feature: list(feature.float_list.value)
+        return "float"
     if dtype.startswith(("int", "uint")):
-        return lambda feature: list(feature.int64_list.value)
+        return "int"
     raise ValueError(f"values of type {dtype!r} are no text, number or label")
+
+
+def _values_getter(dtype: str) -> Callable[[Any], list[Any]]:
+    list_of, convert = _LISTS[_kind(dtype)]
+    return lambda feature: list(map(convert, list_of(feature)))
 
 
 def _nest(values: list[Any], shape: Sequence[int]) -> list[Any]:

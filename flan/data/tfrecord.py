@@ -8,6 +8,7 @@ once with NumPy.
 
 from __future__ import annotations
 
+import mmap
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,19 +30,22 @@ def read_records(path: Path, start: int = 0, stop: int | None = None) -> Iterato
     """
     if path.stat().st_size == 0:
         return
-    data = np.memmap(path, np.uint8, mode="r")
+    with path.open("rb") as file:
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    data, total = np.frombuffer(content, np.uint8), len(content)
+    unpack = _HEADER.unpack_from
     place = number = 0
-    while place < len(data) and (stop is None or number < stop):
+    while place < total and (stop is None or number < stop):
         starts: list[int] = []
         sizes: list[int] = []
         first, budget = number, _BATCH_BYTES
-        while place < len(data) and number != stop and len(starts) < _BATCH and budget > 0:
+        while place < total and number != stop and len(starts) < _BATCH and budget > 0:
             end = place + _HEADER.size
-            length = _HEADER.unpack(data[place:end].tobytes())[0] if end <= len(data) else 0
+            length = unpack(content, place)[0] if end <= total else 0
             starts.append(end)
             sizes.append(length)
             place = end + length + _FOOTER.size
-            if place > len(data):  # perhaps led astray by a wrong length before
+            if place > total:  # perhaps led astray by a wrong length before
                 _check(data, np.array(starts[:-1]), np.array(sizes[:-1]), path, first)
                 raise _damaged(path, number)
             budget -= length
@@ -50,7 +54,7 @@ def read_records(path: Path, start: int = 0, stop: int | None = None) -> Iterato
         starts, sizes = starts[skipped:], sizes[skipped:]
         _check(data, np.array(starts, np.int64), np.array(sizes, np.int64), path, first + skipped)
         for begin, size in zip(starts, sizes, strict=True):
-            yield data[begin : begin + size].tobytes()
+            yield content[begin : begin + size]
 
 
 def _check(data: np.ndarray, starts: np.ndarray, sizes: np.ndarray, path: Path, first: int) -> None:
