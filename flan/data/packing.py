@@ -5,8 +5,9 @@ it draws is in its rows, once, and at its end the mixture is exact again. (Its l
 have little left to choose from; of 2,300 rows that costs 0.03% of the space.) A row depends
 on nothing later: a longer run reads the same rows first.
 
-Windows are kept in part files of eight, made when first asked for and read back by a
-resumed run, so neither memory nor the wait for the first step grows with the run.
+Windows are kept in part files, made when first asked for and read back by a resumed run,
+so neither memory nor the wait for the first step grows with the run. The first parts hold
+1, 1, 2 and 4 windows, so that a run begins, and a short one ends, after little planning.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ VERSION = 1
 # space, and the vocabulary product shrinks to 384 places a row.
 _TARGET_SLACK = 1.8
 _TARGET_MULTIPLE = 64
-WINDOWS_PER_PART = 8
+WINDOWS_PER_PART = 8  # of all but the first parts; a power of two
+_LAYOUT = 2  # of the part files: raise it when other windows go into a part
 _PARTS_IN_MEMORY = 4
 _PART = re.compile(r"part-(\d{6,})-(\d+)rows\.npz")
 
@@ -52,7 +54,7 @@ class Rows(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class _Part:
-    """Eight windows: examples row by row, and where each row ends in them."""
+    """Some windows: examples row by row, and where each row ends in them."""
 
     examples: np.ndarray
     row_ends: np.ndarray
@@ -96,7 +98,7 @@ class PackingPlan:
         self._lock = threading.Lock()
         self._parts: OrderedDict[int, _Part] = OrderedDict()
         self._ends: list[int] = []  # rows up to the end of each part
-        self._folder = folder / f"plan-{self.fingerprint[:16]}" if folder else None
+        self._folder = folder / f"plan-{self.fingerprint[:16]}-{_LAYOUT}" if folder else None
         if self._folder:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._find_parts()
@@ -145,7 +147,7 @@ class PackingPlan:
     def _make(self, number: int) -> _Part:
         seed = self._mixture.seed
         examples, counts = [], []
-        for window in range(number * WINDOWS_PER_PART, (number + 1) * WINDOWS_PER_PART):
+        for window in windows_of_part(number):
             drawn = self._pool.numbers(self._mixture.window(window))
             drawn = drawn[shuffled(len(drawn), seed_key("draws", seed, window))]
             lengths, input_lengths = self._pool.lengths(drawn)
@@ -228,6 +230,15 @@ class PackingPlan:
             "windows": WINDOW,
         }
         return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+
+
+def windows_of_part(number: int) -> range:
+    """The windows in a part file: 0, 1, 2 and 3, 4 to 7, then eight each."""
+    doublings = WINDOWS_PER_PART.bit_length() - 1
+    if number <= doublings:
+        return range(1 << number >> 1, 1 << number)
+    first = (number - doublings) * WINDOWS_PER_PART
+    return range(first, first + WINDOWS_PER_PART)
 
 
 def suggested_max_targets(mixture: Mixture, pool: ExamplePool, row_length: int) -> int:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from flan.data.batch import Batch
 from flan.data.loader import TrainData, open_train_data, prefetch
 from flan.data.mixture import WINDOW, make_mixture
-from flan.data.packing import PackingPlan
+from flan.data.packing import PackingPlan, windows_of_part
 from flan.data.pool import ExamplePool
 from flan.data.receipt import Receipt
 from flan.testing.examples import EOS_ID, ArrayExamples, array_examples
@@ -129,6 +129,16 @@ def test_rows_are_nearly_full(caches):
 # --- exactly once, at the promised rates ------------------------------------------------
 
 
+@pytest.mark.parametrize("most", [1, 2, 8])
+def test_parts_hold_all_windows_in_order(monkeypatch, most):
+    monkeypatch.setattr("flan.data.packing.WINDOWS_PER_PART", most)
+    parts = [list(windows_of_part(number)) for number in range(12)]
+    windows = [window for part in parts for window in part]
+    assert windows == list(range(len(windows)))
+    assert len(parts[0]) == 1
+    assert len(parts[-1]) == most
+
+
 @settings(deadline=None, max_examples=20)
 @given(st.integers(0, 9), st.integers(1, 5000), st.integers(1, 3000), st.integers(40, 200))
 def test_each_draw_appears_exactly_once(caches, seed, cap, rate, max_targets):
@@ -138,11 +148,11 @@ def test_each_draw_appears_exactly_once(caches, seed, cap, rate, max_targets):
     pool = ExamplePool(mixture, caches)
     plan = PackingPlan(mixture, pool, row_length=LENGTH, max_targets=max_targets)
     plan.rows(0, 1)
-    for part in range(2):
+    for part in range(3):
         start = plan.planned_rows if part else 0
         plan.rows(start, start + 1)
         rows = plan.rows(start, plan.planned_rows)
-        windows = range(part * WINDOWS_PER_PART, (part + 1) * WINDOWS_PER_PART)
+        windows = windows_of_part(part)
         drawn = np.concatenate([pool.numbers(mixture.window(w)) for w in windows])
         np.testing.assert_array_equal(np.sort(rows.examples), np.sort(drawn))
         assert (rows.counts > 0).all()
@@ -151,7 +161,7 @@ def test_each_draw_appears_exactly_once(caches, seed, cap, rate, max_targets):
         assert np.bincount(row, lengths).max() <= LENGTH
         assert np.bincount(row, lengths - inputs).max() <= max_targets
         # Exact at the end of a window: each dataset within half an example of its share.
-        draws = (part + 1) * WINDOWS_PER_PART * WINDOW
+        draws = windows.stop * WINDOW
         observed = np.bincount(
             pool.components(plan.rows(0, plan.planned_rows).examples), minlength=len(kept)
         )
