@@ -31,6 +31,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "eval": ("flan.cli.eval", "score a checkpoint on datasets and clusters"),
     "launch": ("flan.cli.launch", "train, evaluate and compare all models of an experiment"),
     "status": ("flan.cli.status", "show how far an experiment is"),
+    "contamination": (
+        "flan.cli.contamination",
+        "say how much of the evaluation sets a corpus or mixture has",
+    ),
     "report": ("flan.cli.report", "turn evaluation results into a table and an HTML page"),
 }
 

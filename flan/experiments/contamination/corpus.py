@@ -1,0 +1,166 @@
+"""Reads a text corpus in normalized blocks, whatever its size.
+
+*.txt         one document a file
+*.jsonl       one JSON object a line; its text is in a field, `text` by default
+*.txt.gz, *.jsonl.gz
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+from flan.experiments.contamination.grams import DOCUMENT_END, N, normalize, words
+
+BLOCK_BYTES = 512 << 10
+_TAIL_BYTES = 1024
+_SUFFIXES = (".txt", ".jsonl", ".json", ".txt.gz", ".jsonl.gz", ".json.gz")
+
+
+def find_files(places: Sequence[str | Path]) -> list[Path]:
+    """The corpus files among files and folders, sorted within a folder.
+
+    Raises:
+      FileNotFoundError: a place that is not there, or a folder without such files.
+      ValueError: a file of another kind.
+    """
+    found: list[Path] = []
+    for place in map(Path, places):
+        if place.is_dir():
+            inside = sorted(p for p in place.rglob("*") if p.is_file() and _is_corpus(p))
+            if not inside:
+                raise FileNotFoundError(f"{place} has no files that end in {', '.join(_SUFFIXES)}")
+            found += inside
+        elif not place.is_file():
+            raise FileNotFoundError(f"no corpus at {place}")
+        elif not _is_corpus(place):
+            raise ValueError(f"{place}: a corpus file ends in {', '.join(_SUFFIXES)}")
+        else:
+            found.append(place)
+    return list(dict.fromkeys(found))
+
+
+def blocks(
+    path: Path,
+    field: str = "text",
+    n: int = N,
+    on_bytes: Callable[[int], object] = lambda read: None,
+) -> Iterator[bytes]:
+    """A file as normalized blocks, so that every n-gram of a document is whole in one of them.
+
+    Args:
+      path: a corpus file.
+      field: of a JSON line, where its text is.
+      n: words of a gram.
+      on_bytes: called with the bytes of the file (compressed, if it is) read since its last
+        call.
+
+    Raises ValueError naming the file, and the line where it has lines, for one that is damaged.
+    """
+    with path.open("rb") as raw:
+        counted = _Counted(raw, on_bytes)
+        file: IO[bytes] = gzip.GzipFile(fileobj=counted) if path.suffix == ".gz" else counted  # type: ignore[assignment]
+        try:
+            if ".json" in "".join(path.suffixes[-2:]):
+                yield from pack(_json_texts(path, file, field))
+            else:
+                yield from _stream(file, n)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise ValueError(f"{path}: damaged gzip file: {error}") from error
+
+
+def pack(texts: Iterable[str]) -> Iterator[bytes]:
+    """Documents as normalized blocks of about `BLOCK_BYTES`."""
+    held: list[bytes] = []
+    size = 0
+    for text in texts:
+        # A document's own end marks would cut it in two.
+        data = normalize(text).replace(DOCUMENT_END, b" ")
+        held.append(data)
+        size += len(data) + 1
+        if size >= BLOCK_BYTES:
+            yield DOCUMENT_END.join(held)
+            held, size = [], 0
+    if held:
+        yield DOCUMENT_END.join(held)
+
+
+def _stream(file: IO[bytes], n: int) -> Iterator[bytes]:
+    """One long document: each block begins with the last n - 1 words of the one before it."""
+    rest, before = b"", b""
+    while data := file.read(BLOCK_BYTES):
+        data = rest + data
+        # Cut where no word is, and so no character: after the last white space.
+        cut = max(data.rfind(b" "), data.rfind(b"\n")) + 1
+        if not cut and len(data) < 4 * BLOCK_BYTES:
+            rest = data
+            continue
+        cut = cut or len(data)
+        rest = data[cut:]
+        block = before + _clean(data[:cut])
+        yield block
+        before = _last_words(block, n - 1)
+    if rest:
+        yield before + _clean(rest)
+
+
+def _last_words(block: bytes, count: int) -> bytes:
+    """The end of a block with its last `count` words, or all of it."""
+    length = _TAIL_BYTES
+    while length < len(block):
+        # The first word of a tail may be cut, and does not count.
+        starts = words(block[-length:]).starts
+        if len(starts) > count:
+            return block[len(block) - length + starts[-count] :]
+        length *= 8
+    return block
+
+
+def _clean(data: bytes) -> bytes:
+    return normalize(data.decode("utf-8", "replace")).replace(DOCUMENT_END, b" ")
+
+
+def _json_texts(path: Path, file: IO[bytes], field: str) -> Iterator[str]:
+    for number, line in enumerate(file, 1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{path}, line {number}: not JSON: {error}") from error
+        text = value.get(field) if isinstance(value, dict) else None
+        if not isinstance(text, str):
+            names = sorted(value)[:8] if isinstance(value, dict) else type(value).__name__
+            raise ValueError(
+                f"{path}, line {number}: no text in {field!r}; it has {names}. Give the field's name"
+            )
+        yield text
+
+
+class _Counted(io.RawIOBase):
+    """Passes reads on and tells how much was read."""
+
+    def __init__(self, file: IO[bytes], on_bytes: Callable[[int], object]) -> None:
+        self._file, self._on_bytes = file, on_bytes
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(size)
+        self._on_bytes(len(data))
+        return data
+
+    def readline(self, size: int | None = -1) -> bytes:
+        data = self._file.readline(-1 if size is None else size)
+        self._on_bytes(len(data))
+        return data
+
+
+def _is_corpus(path: Path) -> bool:
+    return path.name.lower().endswith(_SUFFIXES)

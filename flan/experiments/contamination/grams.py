@@ -1,0 +1,105 @@
+"""Hashes of word n-grams, a whole block of text at a time in NumPy.
+
+A word is a run of letters, digits and other characters that are neither white space nor
+punctuation, in lower case. Hashes are polynomials modulo 2^64, whose prefix sums give the
+hash of any stretch by a subtraction, so that no loop runs over words.
+"""
+
+from __future__ import annotations
+
+import functools
+import string
+from typing import NamedTuple
+
+import numpy as np
+
+N = 13
+# Between documents of a block: no n-gram reaches over it.
+DOCUMENT_END = b"\x01"
+
+_BYTE_BASE, _WORD_BASE = 0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93  # odd, and so invertible
+_MASK = (1 << 64) - 1
+_PUNCTUATION = [
+    c.encode()
+    for c in "\u00a0\u00ab\u00bb\u00a1\u00bf\u2018\u2019\u201c\u201d\u201e\u2013\u2014\u2026\u2022"
+]
+_GAPS = np.zeros(256, bool)
+_GAPS[: ord(" ") + 1] = True
+_GAPS[[ord(c) for c in string.punctuation]] = True
+_GAPS[0x7F] = True
+_BYTES = np.arange(1, 257, dtype=np.uint64)  # from 1: a 0 would add nothing to a sum
+
+
+class Words(NamedTuple):
+    """The words of a block: uint64 hashes, int64 number of each one's document, int64 first byte."""
+
+    hashes: np.ndarray
+    documents: np.ndarray
+    starts: np.ndarray
+
+
+def normalize(text: str) -> bytes:
+    """Lower case, and the commonest punctuation outside ASCII turned into spaces."""
+    data = text.lower().encode("utf-8", "replace")
+    if not data.isascii():
+        for mark in _PUNCTUATION:
+            data = data.replace(mark, b" ")
+    return data
+
+
+def words(data: bytes) -> Words:
+    """The words of a normalized block of documents with `DOCUMENT_END` between them."""
+    block = np.frombuffer(data, np.uint8)
+    inside = np.concatenate([[False], ~_GAPS[block], [False]])
+    borders = np.flatnonzero(inside[1:] != inside[:-1])
+    starts, ends = borders[::2], borders[1::2]
+    powers, inverses = _powers(_BYTE_BASE, len(block) + 1)
+    sums = np.zeros(len(block) + 1, np.uint64)
+    np.multiply(_BYTES[block], powers[: len(block)], out=sums[1:])
+    np.cumsum(sums, out=sums)
+    hashes = (sums[ends] - sums[starts]) * inverses[starts]
+    ends_of = np.flatnonzero(block == DOCUMENT_END[0])
+    documents = np.searchsorted(ends_of, starts) if len(ends_of) else np.zeros(len(starts), int)
+    return Words(_mix(hashes + (ends - starts).astype(np.uint64)), documents, starts)
+
+
+def grams(found: Words, n: int = N) -> tuple[np.ndarray, np.ndarray]:
+    """uint64 hashes of all n-grams within documents, and the place of each one's first word."""
+    count = len(found.hashes) - n + 1
+    if count < 1:
+        return np.zeros(0, np.uint64), np.zeros(0, np.int64)
+    powers, inverses = _powers(_WORD_BASE, len(found.hashes) + 1)
+    sums = np.zeros(len(found.hashes) + 1, np.uint64)
+    np.multiply(found.hashes, powers[:-1], out=sums[1:])
+    np.cumsum(sums, out=sums)
+    hashes = _mix((sums[n:] - sums[:-n]) * inverses[:count])
+    places = np.flatnonzero(found.documents[n - 1 :] == found.documents[:count])
+    return hashes[places], places
+
+
+def _mix(x: np.ndarray) -> np.ndarray:
+    """SplitMix64's finalizer: every bit of the input reaches every bit of the output."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def _powers(base: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first powers of a base and of its inverse, modulo 2^64."""
+    size = 1 << max(count - 1, 1).bit_length()
+    powers, inverses = _all_powers(base, size)
+    return powers[:count], inverses[:count]
+
+
+@functools.lru_cache(maxsize=8)
+def _all_powers(base: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    both = []
+    for one in (base, pow(base, -1, 1 << 64)):
+        powers = np.ones(count, np.uint64)
+        done = 1
+        while done < count:  # doubling: the second half is the first times base^half
+            step = min(done, count - done)
+            powers[done : done + step] = powers[:step] * np.uint64(pow(one, done, 1 << 64) & _MASK)
+            done += step
+        both.append(powers)
+    return both[0], both[1]
