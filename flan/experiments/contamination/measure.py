@@ -152,9 +152,9 @@ def subset_scores(
     found: dict[str, dict[str, dict[str, float | int]]] = {}
     for (label, dataset), by_part in values.items():
         scored: dict[str, float | int] = {k: float(np.mean(v)) for k, v in by_part.items()}
-        for part in ("clean", "dirty"):
+        for subset in ("clean", "dirty"):
             of = counts[label, dataset].items()
-            scored[f"{part}_rows"] = sum(n for k, n in of if k.startswith(f"{part}_rows:"))
+            scored[f"{subset}_rows"] = sum(n for k, n in of if k.startswith(f"{subset}_rows:"))
         found.setdefault(label, {})[dataset] = scored
     return found
 
