@@ -3,6 +3,7 @@
   flan prepare --datasets rte,sentiment --data_dir ~/tensorflow_datasets --vocabulary VOCAB
   flan prepare --datasets flan_loo_nli --vocabulary VOCAB --epochs 10 --rate 3000
   flan prepare --datasets nli --splits dev,test            rows only, for evaluation
+  flan prepare --datasets all --vocabulary VOCAB --beam="--runner=FlinkRunner --flink_master=HOST"
 
 `flan train` and `flan eval` do this by themselves for what they lack. Running it again
 does what is left to do; a changed template is prepared anew and nothing else.
@@ -11,7 +12,10 @@ does what is left to do; a changed template is prepared anew and nothing else.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
+import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,27 +66,53 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--cap", type=int, default=30_000, help="training rows of a source at most (30000)")
     add("--skip_missing", action="store_true", help="leave out what the data folder lacks")
     add("--workers", type=int, help="processes (default: one a CPU, fewer for little work)")
+    add(
+        "--beam",
+        nargs="?",
+        const="",
+        metavar="OPTIONS",
+        help="do the same as an Apache Beam pipeline (pip install 'flan-jax[beam]'): in this "
+        "process, or where Beam's options say, in one word as above; all machines must mount the "
+        "three folders at the same place and have this version of flan",
+    )
     add("--result", metavar="FILE", help="write what was prepared, or the error, there as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Prepares and prints a line for each dataset."""
-    from flan.data.prepare import prepare
-
+    prepare = _prepare_with(args)
     if args.result is None:
-        print_summary(prepare(request_of(args), args.workers))
+        print_summary(prepare(request_of(args)))
         return 0
     from flan.data import atomic
 
     answer: dict[str, object] = {}
     try:
-        prepared = prepare(request_of(args), args.workers)
+        prepared = prepare(request_of(args))
         answer["caches"] = [str(p) for p in (*prepared.rows.values(), *prepared.tokens.values())]
         answer["missing"] = {"/".join(k): v for k, v in prepared.missing.items()}
     except (ValueError, OSError) as error:
         answer["error"] = str(error)
     atomic.write_json(Path(args.result), answer)
     return 2 if "error" in answer else 0
+
+
+def _prepare_with(args: argparse.Namespace) -> Callable[[Request], Prepared]:
+    """What does the work: worker processes, or Beam."""
+    if args.beam is None:
+        from flan.data.prepare import prepare
+
+        return functools.partial(prepare, workers=args.workers)
+    if args.workers is not None:
+        raise ValueError(
+            "--workers are processes of `flan prepare` itself; with --beam its options say how many, "
+            'for instance --beam="--direct_num_workers=4 --direct_running_mode=multi_processing"'
+        )
+    try:
+        from flan.data.beam import prepare_with_beam
+    except ImportError as error:
+        raise ValueError(str(error)) from error
+    return functools.partial(prepare_with_beam, flags=shlex.split(args.beam))
 
 
 def request_of(args: argparse.Namespace) -> Request:

@@ -45,12 +45,7 @@ def new_folder(path: Path, replace: bool = False) -> Iterator[Path]:
     An error removes the unfinished folder; one left by a killed process of this machine is
     removed by the next call for the same path.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(path)
-    name = f"{_prefix(path)}{os.getpid()}.{uuid.uuid4().hex[:8]}"
-    temporary = path.parent / f"{name}{_SUFFIX}"
-    temporary.mkdir()
-    try:
+    with passing_folder(path) as temporary:
         yield temporary
         if replace and path.exists():
             old = temporary.with_name(f"{temporary.name}.old{_SUFFIX}")
@@ -59,6 +54,21 @@ def new_folder(path: Path, replace: bool = False) -> Iterator[Path]:
             shutil.rmtree(old)
         elif not path.exists():
             _rename_unless_there(temporary, path)
+
+
+@contextlib.contextmanager
+def passing_folder(path: Path) -> Iterator[Path]:
+    """A hidden folder beside `path` for the time of the block, and one for each caller.
+
+    One left by a killed process of this machine is removed by the next call for `path`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(path)
+    name = f"{_prefix(path)}{os.getpid()}.{uuid.uuid4().hex[:8]}"
+    temporary = path.parent / f"{name}{_SUFFIX}"
+    temporary.mkdir()
+    try:
+        yield temporary
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -194,7 +194,11 @@ class TaskCacheWriter:
         """Numbers of the shards to write."""
         if self.done:
             return []
-        return [i for i in range(len(self.shards)) if not self._shard_path(i).is_file()]
+        return [i for i in range(len(self.shards)) if not self.has(i)]
+
+    def has(self, number: int) -> bool:
+        """Whether a shard of the unfinished cache is written."""
+        return self._shard_path(number).is_file()
 
     def write_shard(
         self,

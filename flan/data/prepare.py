@@ -45,6 +45,20 @@ class Prepared:
     tokens: dict[tuple[str, str], Path]
     missing: dict[tuple[str, str], str]
 
+    @classmethod
+    def of(
+        cls,
+        rows: Iterable[RowsItem],
+        tokens: Iterable[TokensItem],
+        missing: dict[tuple[str, str], str],
+    ) -> Prepared:
+        """What was planned, once it is done."""
+        return cls(
+            {(i.dataset, i.source, i.split): i.path for i in rows},
+            {(i.dataset, i.source): i.path for i in tokens},
+            missing,
+        )
+
     def open_tokens(self) -> dict[str, list[TaskCache]]:
         """Dataset -> token caches of its sources; an empty list where it has no train rows."""
         opened: dict[str, list[TaskCache]] = {dataset: [] for dataset, _, _ in self.rows}
@@ -81,7 +95,7 @@ def prepare(request: Request, workers: int | None = None) -> Prepared:
         if any(not item.done for item in tokens):
             check_vocabulary(request, [item.dataset for item in tokens])
             _prepare_tokens(request, tokens, workers)
-    return _prepared(rows, tokens, missing)
+    return Prepared.of(rows, tokens, missing)
 
 
 def find_prepared(request: Request) -> Prepared | None:
@@ -93,7 +107,7 @@ def find_prepared(request: Request) -> Prepared | None:
     if not all(item.done for item in rows):
         return None
     tokens = plan_tokens(request, rows)
-    return _prepared(rows, tokens, missing) if all(item.done for item in tokens) else None
+    return Prepared.of(rows, tokens, missing) if all(item.done for item in tokens) else None
 
 
 def ensure_prepared(request: Request, workers: int | None = None) -> Prepared:
@@ -175,18 +189,6 @@ def _prepare_tokens(request: Request, items: Sequence[TokensItem], workers: int 
             left[path] -= 1
             if not left[path]:
                 writers[path].finish()
-
-
-def _prepared(
-    rows: Sequence[RowsItem],
-    tokens: Sequence[TokensItem],
-    missing: dict[tuple[str, str], str],
-) -> Prepared:
-    return Prepared(
-        {(i.dataset, i.source, i.split): i.path for i in rows},
-        {(i.dataset, i.source): i.path for i in tokens},
-        missing,
-    )
 
 
 def _workers(asked: int | None, work: int, items: Sequence[RowsItem | TokensItem]) -> int:

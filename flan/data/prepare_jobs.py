@@ -98,8 +98,7 @@ class ShardWriter:
 
     def _phraser(self, item: TokensItem) -> Phraser:
         request = self._request
-        dataset = get_dataset(item.dataset)
-        phraser = request.phraser(dataset)
+        phraser = request.phraser(get_dataset(item.dataset))
         if item.exemplars:
             pool = self._exemplars(item.dataset, item.exemplars, request.seed)
             phraser.use_exemplars(pool, self._count_tokens, request.input_length)

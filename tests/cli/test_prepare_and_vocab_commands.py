@@ -1,6 +1,7 @@
 """`flan prepare` and `flan vocab` from the command line."""
 
 import json
+import sys
 
 import pytest
 
@@ -123,9 +124,22 @@ def test_results_and_errors_as_json(data_dir, vocabulary, tmp_path, capsys):
     assert "no data folder" in json.loads((tmp_path / "result.json").read_text())["error"]
 
 
+def test_beam_that_is_not_installed(data_dir, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "apache_beam", None)
+    monkeypatch.delitem(sys.modules, "flan.data.beam", raising=False)
+    flags = ["--datasets", "rte", "--data_dir", str(data_dir), "--cache_dir", str(tmp_path)]
+    assert main(["prepare", *flags, "--beam"]) == 2
+    assert "pip install 'flan-jax[beam]'" in capsys.readouterr().err
+    with pytest.raises(ImportError, match="needs the package"):
+        import flan.data.beam  # noqa: F401
+    assert not any(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
+        (["--datasets", "rte", "--beam", "--workers", "2"], "with --beam its options say how many"),
+        (["--datasets", "rte", "--cache_dir", "gs://bucket"], "mount the bucket or share"),
         (["--datasets", "rtee"], "unknown dataset or cluster 'rtee'"),
         (["--datasets", "rte", "--splits", "train,valid"], "unknown split 'valid'"),
         (["--datasets", "rte", "--epochs", "0"], "epochs must be 1 or more"),

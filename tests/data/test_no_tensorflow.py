@@ -7,6 +7,7 @@ import pytest
 
 MODULES = (
     "cache",
+    "fleet_launch",
     "mixture",
     "packing",
     "loader",
