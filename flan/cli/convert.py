@@ -2,10 +2,12 @@ r"""Imports a foreign model into a model folder, or exports one of ours to Huggi
 
   flan convert SmolLM2-135M-Instruct.Q4_1.gguf models/smollm2
   flan convert ~/models/Qwen2.5-0.5B models/qwen
+  flan convert t5x_runs/checkpoint_10000 models/base --vocabulary sentencepiece.model
   flan convert runs/no_nli exported --dtype bfloat16
 
 What SRC is, is found out: a GGUF file (dequantized), a Hugging Face folder with safetensors
-(Llama, Mistral, Qwen2, Qwen3, Gemma), or a model folder of ours. Foreign models become a model folder, which `flan eval` and `flan train
+(Llama, Mistral, Qwen2, Qwen3, Gemma), a T5X decoder-only checkpoint, or a model folder of
+ours. Foreign models become a model folder, which `flan eval` and `flan train
 --gin.INITIAL_CHECKPOINT_PATH` take; ours becomes a folder that transformers and vLLM load.
 All names and shapes are checked before anything is written, DST appears whole or not at
 all, and weights pass through memory one at a time. The tokenizer travels with the model.
@@ -18,7 +20,7 @@ import os
 import re
 from pathlib import Path
 
-FOREIGN = ("gguf", "hf")
+FOREIGN = ("gguf", "hf", "t5x")
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 
 
@@ -52,6 +54,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SIZE",
         help="of a safetensors file, such as 500MB (default: 5GB)",
     )
+    add(
+        "--vocabulary",
+        metavar="PATH",
+        help="vocabulary folder or SentencePiece model, for T5X, whose checkpoints have none",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -72,6 +79,8 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"{source} is a model folder of ours already; use --to hf to export it")
     if kind != "flan" and to == "hf":
         raise ValueError("convert it to a model folder of ours first, and that one with --to hf")
+    if kind != "t5x" and args.vocabulary:
+        raise ValueError("--vocabulary is for T5X checkpoints; other models bring their own")
     return _export(source, out, args.dtype, shard) if to == "hf" else _import(kind, source, args)
 
 
@@ -91,7 +100,8 @@ def _import(kind: str, source: Path, args: argparse.Namespace) -> int:
 
     if args.dtype == "float16":
         raise ValueError("--dtype float16 is for --to hf; model folders hold float32 or bfloat16")
-    model = open_foreign(kind, source)
+    vocabulary = Path(args.vocabulary).expanduser() if args.vocabulary else None
+    model = open_foreign(kind, source, vocabulary)
     total = sum(len(p.parts) for p in model.parameters)
     with progress_bar(total, "convert", unit="tensor") as bar:
         import_model(model, Path(args.out).expanduser(), dtype=args.dtype, on_progress=bar.update)

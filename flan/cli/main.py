@@ -27,7 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "vocab": ("flan.cli.vocab", "train or check a vocabulary"),
     "prepare": ("flan.cli.prepare", "render and tokenize datasets into caches"),
     "train": ("flan.cli.train", "pretrain or instruction-tune a model from gin files"),
-    "convert": ("flan.cli.convert", "import a Hugging Face or GGUF model, or export one"),
+    "convert": ("flan.cli.convert", "import a Hugging Face, GGUF or T5X model, or export one"),
     "eval": ("flan.cli.eval", "score a checkpoint on datasets and clusters"),
     "launch": ("flan.cli.launch", "train, evaluate and compare all models of an experiment"),
     "status": ("flan.cli.status", "show how far an experiment is"),

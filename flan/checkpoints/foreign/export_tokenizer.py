@@ -81,7 +81,11 @@ def sentencepiece_tokenizer(vocabulary: SentencePieceVocabulary) -> tokenizers.T
     for piece, kind in zip(pieces, types, strict=True):
         if kind in special:
             tokenizer.add_special_tokens([AddedToken(piece, special=True, normalized=False)])
-        elif kind == USER_DEFINED:
+        elif kind == USER_DEFINED and len(piece) > 1:
+            # A text is cut there, and `tokenizers` puts a space before each part. Single
+            # characters, our line ends and tabs among them, need no cut: nothing merges with them.
+            if normalizer.add_dummy_prefix:
+                raise ValueError(f"the user-defined piece {piece!r} cannot be exported")
             tokenizer.add_tokens([AddedToken(piece, normalized=False)])
     return tokenizer
 

@@ -106,15 +106,12 @@ def read_config(values: Mapping[str, Any]) -> tuple[Family, ModelConfig]:
 def write_config(config: ModelConfig) -> tuple[Family, dict[str, Any]]:
     """Family and `config.json` for a network, without token ids and dtype.
 
+    T5's factors (`scale_logits`, no `scale_attention`) are left to whoever writes the weights.
     Raises ValueError where `transformers` has no such network, naming what stands against it.
     """
     against = []
     if config.positions != "rope":
         against.append("T5's relative attention bias (positions='relative')")
-    elif not config.scale_attention:
-        against.append("attention logits that are not divided by sqrt(d_head)")
-    if config.tie_embeddings and config.scale_logits:
-        against.append("tied logits with T5's factor (scale_logits)")
     switches = {
         name: True for name in ("qkv_bias", "qk_norm", "scale_embeddings") if getattr(config, name)
     }

@@ -163,6 +163,7 @@ def _fill(
     """Reads a parameter's parts into `out`; CheckpointError for a number that is none."""
     for layer, name in enumerate(parameter.parts):
         part = source.read(name)
+        assert part.shape == parameter.part_shape, (name, part.shape)
         if not np.isfinite(part).all():
             raise CheckpointError(f"{name} holds numbers that are not finite")
         out[layer if parameter.stacked else ...] = parameter.change.to_ours(part)
