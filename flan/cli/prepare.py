@@ -80,15 +80,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prepares and prints a line for each dataset."""
-    prepare = _prepare_with(args)
     if args.result is None:
-        print_summary(prepare(request_of(args)))
+        print_summary(_prepare_with(args)(request_of(args)))
         return 0
     from flan.data import atomic
 
     answer: dict[str, object] = {}
     try:
-        prepared = prepare(request_of(args))
+        prepared = _prepare_with(args)(request_of(args))
         answer["caches"] = [str(p) for p in (*prepared.rows.values(), *prepared.tokens.values())]
         answer["missing"] = {"/".join(k): v for k, v in prepared.missing.items()}
     except (ValueError, OSError) as error:
@@ -127,7 +126,7 @@ def request_of(args: argparse.Namespace) -> Request:
         cache_dir=folders.cache_dir(args.cache_dir),
         data_dir=folders.data_dir(args.data_dir),
         splits=tuple(s.strip() for s in args.splits.split(",") if s.strip()),
-        vocabulary=Path(args.vocabulary).expanduser() if args.vocabulary else None,
+        vocabulary=folders.local(args.vocabulary) if args.vocabulary else None,
         rendering=args.rendering or task.rendering.name,
         template=args.template or task.template,
         num_templates=args.num_templates,

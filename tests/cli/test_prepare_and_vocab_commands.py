@@ -140,6 +140,7 @@ def test_beam_that_is_not_installed(data_dir, tmp_path, monkeypatch, capsys):
     [
         (["--datasets", "rte", "--beam", "--workers", "2"], "with --beam its options say how many"),
         (["--datasets", "rte", "--cache_dir", "gs://bucket"], "mount the bucket or share"),
+        (["--datasets", "rte", "--vocabulary", "gs://b/v"], "mount the bucket or share"),
         (["--datasets", "rtee"], "unknown dataset or cluster 'rtee'"),
         (["--datasets", "rte", "--splits", "train,valid"], "unknown split 'valid'"),
         (["--datasets", "rte", "--epochs", "0"], "epochs must be 1 or more"),

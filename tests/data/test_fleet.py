@@ -5,6 +5,7 @@ import random
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,11 +14,10 @@ import pytest
 from flan.catalog import registry
 from flan.catalog.registry import get_dataset
 from flan.data import atomic, cache, fleet, fleet_launch
-from flan.data.cache_lock import preparing
 from flan.data.cache_plan import Request, plan_rows
 from flan.data.fleet import FleetWorker, Orders
 from flan.data.fleet_launch import prepare_on_fleet
-from flan.data.prepare import prepare
+from flan.data.prepare import find_prepared, prepare
 from flan.data.rows import UnusableSource
 from flan.data.vocabulary import train_sentencepiece
 
@@ -333,15 +333,16 @@ def test_another_preparation_waits(request_of, capfd):
     assert inside.wait(60)
     second = threading.Thread(target=prepare, args=(request,))
     second.start()
-    second.join(0.5)
-    assert second.is_alive()
+    said, deadline = "", time.monotonic() + 60
+    while "another preparation is at work" not in said:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+        said += capfd.readouterr().err
     assert not list(request.cache_dir.glob("rows/*"))
     go_on.set()
     for thread in (first, second):
         thread.join(60)
-    assert "another preparation is at work" in capfd.readouterr().err
-    with preparing(request.cache_dir):  # free again
-        pass
+    assert find_prepared(request)
 
 
 def test_relative_folders_mean_the_same_everywhere(request_of, tmp_path, monkeypatch):
