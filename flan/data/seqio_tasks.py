@@ -86,7 +86,8 @@ def _data_dir() -> str:
     return str(found)
 
 
-def _vocabulary() -> SeqioVocabulary:
+def vocabulary() -> SeqioVocabulary:
+    """The vocabulary of the tasks; ValueError where none is set."""
     path = _settings.vocabulary_dir or os.environ.get("FLAN_VOCABULARY")
     if not path:
         raise ValueError(
@@ -114,7 +115,7 @@ def build_task(name: str) -> seqio.Task:
     evaluation = phraser(forward_only=True) if evaluated else None
     splits = tuple(SPLITS) if evaluated else ("train",)
     source = RowSource(_data_dir(), dataset, splits, _settings.cap)
-    vocabulary = _vocabulary()
+    words = vocabulary()
     return seqio.Task(
         name,
         source=source,
@@ -125,8 +126,8 @@ def build_task(name: str) -> seqio.Task:
             functools.partial(phrase, source=source, training=training, evaluation=evaluation),
         ],
         output_features={
-            "inputs": seqio.Feature(vocabulary, add_eos=True, dtype=tf.int32),
-            "targets": seqio.Feature(vocabulary, add_eos=True, dtype=tf.int32),
+            "inputs": seqio.Feature(words, add_eos=True, dtype=tf.int32),
+            "targets": seqio.Feature(words, add_eos=True, dtype=tf.int32),
         },
         postprocess_fn=postprocess if evaluated else None,
         metric_fns=metric_functions(dataset) if evaluated else [],

@@ -133,7 +133,8 @@ class Transformer(nn.Module):
             param_dtype,
             name="token_embedder",
         )
-        x = embed(decoder_input_tokens)
+        # T5X makes its evaluation's parameters with tokens in floats.
+        x = embed(decoder_input_tokens.astype(jnp.int32))
         if config.scale_embeddings:
             x = x * jnp.asarray(config.d_model**0.5, x.dtype)
         x = constrain(x, "batch", "length", "embed")
@@ -214,19 +215,20 @@ class Transformer(nn.Module):
         row = jnp.broadcast_to(jnp.arange(length, dtype=jnp.int32), (batch, length))
         if decode or prefill:
             ready = self.has_variable("cache", "cache_index")
-            index = self.variable("cache", "cache_index", jnp.zeros, (batch,), jnp.int32)
+            # [1, B]: whoever repeats or picks rows of a cache finds the batch on axis 1 everywhere.
+            index = self.variable("cache", "cache_index", jnp.zeros, (1, batch), jnp.int32)
             if decode and ready:
                 if length != 1:
                     raise ValueError(f"a decoding step reads 1 token a row, got {length}")
-                now = index.value
-                index.value = now + 1
+                now = index.value[0]
+                index.value = index.value + 1
                 cache = self.variables["cache"]["layers"]["self_attention"]
                 size = cache["cached_key"].shape[2]  # [layers, B, S, K, d]
                 mask = (jnp.arange(size)[None] <= now[:, None])[:, None, None, :]
                 return now[:, None], mask, size
             if prefill:
                 full = jnp.full((batch,), length, jnp.int32)
-                index.value = full if prefill_lengths is None else prefill_lengths
+                index.value = (full if prefill_lengths is None else prefill_lengths)[None]
             # Padding at the end of a prompt is never seen: later steps overwrite its slots
             # one by one, and the mask stops at the slot just written.
             return row, attention_mask(length, None, bidirectional), None

@@ -316,7 +316,7 @@ def test_seqio_evaluates_them(tmp_path):
         sequence_length=LENGTHS,
         use_memory_cache=False,
     )
-    words = load_vocabulary(seqio_tasks._vocabulary().path)
+    words = load_vocabulary(seqio_tasks.vocabulary().path)
     right = [e["targets"].tolist() for e in examples("flan_rte", "validation")]
 
     def predict(answers):

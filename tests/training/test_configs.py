@@ -89,6 +89,18 @@ def test_every_model_made_small_takes_a_step(model):
     assert moved
 
 
+@pytest.mark.parametrize("run", RUNS)
+def test_every_run_made_small_takes_a_step(run):
+    config = build(
+        run,
+        None,
+        "ModelConfig.vocab_size=64",
+        *(f"ModelConfig.{name}={value}" for name, value in SHRUNK.items()),
+    )
+    _, moved = take_step(config.model, config.optimizer, config.step)
+    assert moved
+
+
 @functools.cache  # made small, many are the same
 def take_step(model, optimizer, step_config) -> tuple[float, bool]:
     """The loss of a first step, and whether it moved every parameter."""
