@@ -8,6 +8,9 @@ receipt.json          what the mixture consists of
 damaged/              checkpoints that could not be read and were set aside
 metrics.jsonl         one line for each logged step
 tensorboard/          the same as TensorBoard events
+wandb_id              its run at Weights & Biases, where it has one
+profile/              profiler traces, where they were asked for
+bad_batch_<step>.npz  the batch that a loss of NaN came from
 """
 
 from __future__ import annotations
@@ -27,6 +30,8 @@ CONFIG_FILE = "config.gin"
 RECEIPT_FILE = "receipt.json"
 METRICS_FILE = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
+PROFILE = "profile"
+WANDB_FILE = "wandb_id"
 
 
 def write_model_config(model_dir: Path, config: ModelConfig) -> None:

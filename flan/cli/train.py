@@ -6,6 +6,10 @@ r"""Pretrains or instruction-tunes a model, as gin files say.
 Later gin files and bindings win over earlier ones. Running the same command again goes on
 from the newest checkpoint. What is missing on the way (caches, a vocabulary) is made first.
 
+Several processes train one model together: start the same command in each, with
+--coordinator_address, --num_processes and --process_id; on TPU pods and under srun or mpirun
+without them. All need the same MODEL_DIR, on a disk that they share.
+
 exit codes: 0 done, 2 a mistake in the settings, 3 the loss became NaN or infinite, 75
 stopped by SIGTERM after saving (run the same command again to go on).
 """
@@ -53,6 +57,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ):
         parser.add_argument(flag, metavar="DIR", help=f"{text}; short for --gin.{macro}=DIR")
     parser.add_argument(
+        "--coordinator_address",
+        metavar="HOST:PORT",
+        help="process 0 of several that train together",
+    )
+    parser.add_argument("--num_processes", type=int, metavar="N", help="how many there are")
+    parser.add_argument("--process_id", type=int, metavar="I", help="which one this is, from 0")
+    parser.add_argument(
+        "--distributed",
+        action="store_true",
+        help="have JAX find the other processes (by itself on TPU pods, under srun and mpirun)",
+    )
+    parser.add_argument(
         "--print_config", action="store_true", help="print what the gin files set, and stop"
     )
 
@@ -76,12 +92,17 @@ def run(args: argparse.Namespace) -> int:
         print(gin.config_str())
         return 0
 
-    from flan.training.loop import NonFiniteLossError, Preempted
+    from flan import processes
     from flan.training.run import run as run_training
+    from flan.training.signals import Preempted, sigterm_ends
+    from flan.training.window import NonFiniteLossError
 
     config = gin_edge.build(configurable["RunConfig"])
+    processes.connect(
+        args.coordinator_address, args.num_processes, args.process_id, args.distributed
+    )
     try:
-        with _log_to_stderr():
+        with sigterm_ends(), _log_to_stderr(processes.is_first()):
             state = run_training(config, gin_edge.operative_config)
     except Preempted as stopped:
         print(f"flan: {stopped}; run the same command to go on", file=sys.stderr)
@@ -89,18 +110,19 @@ def run(args: argparse.Namespace) -> int:
     except NonFiniteLossError as error:
         print(f"flan: error: {error}", file=sys.stderr)
         return EXIT_NON_FINITE
-    print(f"trained to step {int(state.step)}: {config.model_dir}")
+    if processes.is_first():
+        print(f"trained to step {int(state.step)}: {config.model_dir}")
     return 0
 
 
 @contextlib.contextmanager
-def _log_to_stderr() -> Iterator[None]:
-    """Shows the package's log within it, without the prefixes of logging's root."""
+def _log_to_stderr(all_of_it: bool) -> Iterator[None]:
+    """Shows the package's log within it (or its warnings), without logging's prefixes."""
     log = logging.getLogger("flan")
     handler = logging.StreamHandler(sys.stderr)
     level, propagate = log.level, log.propagate
     log.addHandler(handler)
-    log.setLevel(logging.INFO)
+    log.setLevel(logging.INFO if all_of_it else logging.WARNING)
     log.propagate = False
     try:
         yield

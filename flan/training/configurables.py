@@ -11,7 +11,7 @@ from flan.partitioning import MeshConfig
 from flan.training.data import InstructionData, TextData
 from flan.training.loop import LoopConfig
 from flan.training.optimizer import OptimizerConfig
-from flan.training.run import RunConfig
+from flan.training.settings import RunConfig
 from flan.training.step import StepConfig
 
 CONFIGURABLES: dict[str, Callable[..., Any]] = {

@@ -1,26 +1,25 @@
-"""The training loop: fetch, step, log, save, in this order, until the last step."""
+"""The training loop: fetch, step, log, evaluate, save, in this order, until the last step."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import math
-import signal
-import time
 from collections.abc import Iterator
-from types import FrameType
 from typing import Any, Protocol
 
-import jax
 from jax.sharding import Mesh
 
+from flan import processes
 from flan.checkpoints.manager import CheckpointManager
 from flan.data.batch import Batch
 from flan.data.loader import prefetch
 from flan.progress import progress_bar
 from flan.training.metrics import MetricsWriter
+from flan.training.profiling import Profiler
+from flan.training.signals import Preempted, sigterm_noted
 from flan.training.state import TrainState
 from flan.training.step import Step, put_batch
+from flan.training.window import NonFiniteLossError, Reporting, Window, save_batch, shown
 
 
 class BatchSource(Protocol):
@@ -34,18 +33,6 @@ class BatchSource(Protocol):
         """The rows of this process of the batch that gradient step `step` reads."""
 
 
-class Preempted(Exception):
-    """SIGTERM arrived; the state was saved. Carries the step."""
-
-    def __init__(self, step: int) -> None:
-        super().__init__(f"stopped by SIGTERM; saved at step {step}")
-        self.step = step
-
-
-class NonFiniteLossError(ValueError):
-    """The loss became NaN or infinite."""
-
-
 @dataclasses.dataclass(frozen=True)
 class LoopConfig:
     """When things happen.
@@ -55,17 +42,21 @@ class LoopConfig:
       log_every: steps between two lines of metrics; each save writes one too.
       save_every: steps between two checkpoints; the last step is always saved.
       keep: newest checkpoints that stay.
+      profile: "START:STOP", the steps (from 1, both included) that the profiler records;
+        empty for none. The first step of a run compiles.
     """
 
     steps: int
     log_every: int = 10
     save_every: int = 1000
     keep: int = 3
+    profile: str = ""
 
     def __post_init__(self) -> None:
         for name in ("steps", "log_every", "save_every", "keep"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")
+        Profiler.parse(self.profile)
 
 
 def train_loop(
@@ -77,6 +68,9 @@ def train_loop(
     manager: CheckpointManager,
     writer: MetricsWriter,
     metadata: dict[str, Any],
+    *,
+    batch_size: int | None = None,
+    reporting: Reporting | None = None,
 ) -> TrainState:
     """Runs from the state's step to the last one.
 
@@ -89,95 +83,48 @@ def train_loop(
       manager: takes the checkpoints.
       writer: takes the metrics.
       metadata: saved with each checkpoint.
+      batch_size: rows of the whole batch, where several processes share it.
+      reporting: what the log says beside the step's own metrics.
 
     Returns:
       The state after the last step, which is on disk.
 
     Raises:
       Preempted: on SIGTERM, after saving.
-      NonFiniteLossError: the loss of a step is not a number; nothing is saved.
+      NonFiniteLossError: the loss of a step is not a number; nothing is saved but its batch.
     """
     first = int(state.step)
-    window = _Window(writer)
+    window = Window(reporting or Reporting(config.steps))
+    model_dir = manager.folder.parent
     with (
-        _sigterm() as stop,
-        progress_bar(config.steps, "train", "step", initial=first) as bar,
+        sigterm_noted() as stop,
+        progress_bar(
+            config.steps, "train", "step", initial=first, disable=not processes.is_first()
+        ) as bar,
+        Profiler(model_dir, config.profile) as profiler,
+        _bad_batch_kept(data, manager),
         _batches(data, first) as batches,
     ):
         for done, batch in enumerate(batches, first + 1):
-            state, metrics = step(state, put_batch(batch, mesh))
+            profiler.before(done)
+            state, metrics = step(state, put_batch(batch, mesh, batch_size))
             window.add(done, metrics)
-            if done % config.log_every == 0 or done == config.steps:
-                shown = window.flush()
-                bar.set_postfix_str(
-                    f"loss {shown['loss']:.3f}, {shown['tokens_per_second']:,.0f} tokens/s"
-                )
+            profiler.after(done, metrics)
+            last, stopped = done == config.steps, stop.reached(done)
+            saves = last or stopped or done % config.save_every == 0
+            # Flushing raises on a bad loss before anything is saved.
+            if (saves or done % config.log_every == 0) and (flushed := window.flush()):
+                writer.write(*flushed)
+                bar.set_postfix_str(shown(flushed[1]))
             bar.update()
-            if done == config.steps or done % config.save_every == 0 or stop:
-                window.flush()  # raises on a bad loss before anything is saved
+            if saves:
                 manager.save(state, metadata)
-            if stop and done < config.steps:
+                window.restart_clock()
+            if stopped and not last:
                 manager.wait()
                 raise Preempted(done)
-    manager.wait()
+        manager.wait()
     return state
-
-
-class _Window:
-    """Metrics of the steps since the last flush, still on the device."""
-
-    def __init__(self, writer: MetricsWriter) -> None:
-        self._writer = writer
-        self._steps: list[int] = []
-        self._metrics: list[dict[str, jax.Array]] = []
-        self._since = time.perf_counter()
-        self._shown: dict[str, float] = {}
-
-    def add(self, step: int, metrics: dict[str, jax.Array]) -> None:
-        self._steps.append(step)
-        self._metrics.append(metrics)
-
-    def flush(self) -> dict[str, float]:
-        """Waits for the devices, checks and writes the window's means; returns them."""
-        if not self._steps:
-            return self._shown
-        fetched = [{k: float(v) for k, v in m.items()} for m in jax.device_get(self._metrics)]
-        for step, values in zip(self._steps, fetched, strict=True):
-            if not math.isfinite(values["loss"]) or not math.isfinite(values["grad_norm"]):
-                raise NonFiniteLossError(
-                    f"step {step}: loss {values['loss']}, gradient norm {values['grad_norm']}. "
-                    f"Its batch is data.batch({step - 1}); the last checkpoint is unharmed. Lower "
-                    "the learning rate, clip gradients, or look at that batch"
-                )
-        elapsed = time.perf_counter() - self._since
-        targets = sum(m["targets"] for m in fetched)
-        means = {
-            # Each target token counts the same, whatever batch it came in.
-            name: sum(m[name] * m["targets"] for m in fetched) / max(targets, 1.0)
-            for name in ("loss", "accuracy")
-        }
-        means |= {
-            "grad_norm": sum(m["grad_norm"] for m in fetched) / len(fetched),
-            "param_norm": fetched[-1]["param_norm"],
-            "tokens_per_step": sum(m["tokens"] for m in fetched) / len(fetched),
-            "targets_per_step": targets / len(fetched),
-            "tokens_per_second": sum(m["tokens"] for m in fetched) / elapsed,
-            "seconds_per_step": elapsed / len(fetched),
-        }
-        self._writer.write(self._steps[-1], means)
-        self._steps, self._metrics, self._since = [], [], time.perf_counter()
-        self._shown = means
-        return means
-
-
-class _Flag:
-    """Becomes true when the signal arrives."""
-
-    def __init__(self) -> None:
-        self.raised = False
-
-    def __bool__(self) -> bool:
-        return self.raised
 
 
 @contextlib.contextmanager
@@ -191,19 +138,14 @@ def _batches(data: BatchSource, first: int) -> Iterator[Iterator[Batch]]:
 
 
 @contextlib.contextmanager
-def _sigterm() -> Iterator[_Flag]:
-    """Catches SIGTERM within the block (in the main thread; elsewhere it never arrives)."""
-    flag = _Flag()
-
-    def note(signum: int, frame: FrameType | None) -> None:
-        flag.raised = True
-
+def _bad_batch_kept(data: BatchSource, manager: CheckpointManager) -> Iterator[None]:
+    """Writes the batch that a loss of NaN came from, and says where."""
     try:
-        before = signal.signal(signal.SIGTERM, note)
-    except ValueError:
-        yield flag
-        return
-    try:
-        yield flag
-    finally:
-        signal.signal(signal.SIGTERM, before)
+        yield
+    except NonFiniteLossError as error:
+        path = save_batch(manager.folder.parent, error.step, data.batch(error.step - 1))
+        steps = manager.steps()
+        params = f"the parameters of step {steps[-1]}" if steps else "a fresh start"
+        raise NonFiniteLossError(
+            error.step, f"{error}. It is in {path}; run on from {params} to meet it again"
+        ) from error

@@ -6,24 +6,23 @@ import dataclasses
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import jax
 from jax.sharding import Mesh
 
-from flan import partitioning
+from flan import partitioning, processes
 from flan.checkpoints import layout
 from flan.checkpoints.manager import CheckpointManager, quiet_orbax
 from flan.data import atomic
-from flan.data.receipt import Receipt
 from flan.data.vocabulary import load_vocabulary
 from flan.models.config import ModelConfig
-from flan.partitioning import MeshConfig
-from flan.training.loop import BatchSource, LoopConfig, train_loop
+from flan.models.flops import peak_flops, train_step_flops
+from flan.training.loop import train_loop
 from flan.training.metrics import MetricsWriter
-from flan.training.optimizer import OptimizerConfig, make_optimizer
+from flan.training.optimizer import make_optimizer, make_schedule
 from flan.training.receipts import record_observed, write_receipt
-from flan.training.resume import OnDamaged, another, metadata_before, restore_newest
+from flan.training.resume import another, metadata_before, restore_newest
+from flan.training.settings import OpenData, RunConfig
 from flan.training.start import (
     check_initial,
     choose_model,
@@ -32,79 +31,10 @@ from flan.training.start import (
 )
 from flan.training.state import TrainState, abstract_state, create_state
 from flan.training.step import StepConfig, make_train_step
+from flan.training.wandb_log import open_wandb
+from flan.training.window import Reporting
 
 log = logging.getLogger("flan")
-
-
-class OpenData(BatchSource, Protocol):
-    """Batches, and what is known of them."""
-
-    @property
-    def max_targets(self) -> int | None:
-        """Most loss positions in any row, or None where a row may be all loss."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Hash of all that decides the batches."""
-
-    @property
-    def receipt(self) -> Receipt | None:
-        """What the mixture consists of; None where there is nothing to tell."""
-
-    def observe(self, steps: int | None = None) -> Receipt:
-        """The receipt with what the first `steps` steps read; not called without a receipt."""
-
-
-class DataConfig(Protocol):
-    """Settings of a run's data."""
-
-    def vocabulary(self, folder: str | None) -> Path:
-        """The vocabulary to use: `folder`, or one made from the data where it is None."""
-
-    def open(
-        self, vocabulary_dir: Path, batch_size: int, steps: int, seed: int, host: int, hosts: int
-    ) -> OpenData:
-        """Prepares what is missing and opens it."""
-
-
-@dataclasses.dataclass(frozen=True)
-class RunConfig:
-    """All settings of a run.
-
-    Attributes:
-      model_dir: where checkpoints, logs and the configuration go.
-      data: where batches come from.
-      model: the network; None takes the initial checkpoint's.
-      loop: steps and periods.
-      batch_size: rows of a batch, over all devices and hosts.
-      optimizer: with its schedule.
-      step: loss terms, microbatches.
-      mesh: devices along data, fsdp and model.
-      initial_checkpoint_path: a model folder (or one of its checkpoints) whose parameters
-        the run starts from; step and optimizer start anew.
-      vocabulary: a vocabulary folder; by default the initial checkpoint's, else one that
-        is trained on the data.
-      seed: of initialization, data order and dropout.
-      on_damaged: a damaged newest checkpoint is refused (`error`), or set aside to go on
-        from the newest sound one (`previous`).
-    """
-
-    model_dir: str
-    data: DataConfig
-    loop: LoopConfig
-    model: ModelConfig | None = None
-    batch_size: int = 8
-    optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
-    step: StepConfig = dataclasses.field(default_factory=StepConfig)
-    mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
-    initial_checkpoint_path: str | None = None
-    vocabulary: str | None = None
-    seed: int = 0
-    on_damaged: OnDamaged = "error"
-
-    def __post_init__(self) -> None:
-        if self.on_damaged not in ("error", "previous"):
-            raise ValueError(f"ON_DAMAGED must be 'error' or 'previous', got {self.on_damaged!r}")
 
 
 def run(config: RunConfig, operative_config: Callable[[], str] | None = None) -> TrainState:
@@ -123,6 +53,7 @@ def run(config: RunConfig, operative_config: Callable[[], str] | None = None) ->
       Preempted, NonFiniteLossError: see `train_loop`.
     """
     quiet_orbax()
+    wandb = open_wandb(config.wandb_project)
     model_dir = Path(config.model_dir).expanduser()
     tx = make_optimizer(config.optimizer)
     mesh = partitioning.make_mesh(config.mesh)
@@ -155,9 +86,9 @@ def run(config: RunConfig, operative_config: Callable[[], str] | None = None) ->
         config.batch_size,
         config.loop.steps,
         config.seed,
-        jax.process_index(),
-        jax.process_count(),
+        *processes.share_of_rows(mesh, config.batch_size),
     )
+    processes.check_same("data", data.fingerprint)
     if before is not None and before.get("data_fingerprint") != data.fingerprint:
         raise another(model_dir, "data (mixture, templates, lengths, batch size or seed)")
     metadata = {
@@ -190,13 +121,24 @@ def run(config: RunConfig, operative_config: Callable[[], str] | None = None) ->
             step = make_train_step(
                 model_config, tx, _seeded(config), mesh, config.mesh, data.max_targets
             )
-            writer = MetricsWriter(model_dir, start_step=first)
+            writer = MetricsWriter(model_dir, start_step=first, wandb=wandb)
             try:
-                state = train_loop(state, step, data, config.loop, mesh, manager, writer, metadata)
+                state = train_loop(
+                    state,
+                    step,
+                    data,
+                    config.loop,
+                    mesh,
+                    manager,
+                    writer,
+                    metadata,
+                    batch_size=config.batch_size,
+                    reporting=_reporting(config, model_config, data, mesh),
+                )
             finally:
                 writer.close()
         # Also where nothing was left to do: a kill may have come before this line.
-        if data.receipt is not None and jax.process_index() == 0:
+        if data.receipt is not None and processes.is_first():
             record_observed(model_dir, data.observe(int(state.step)))
         return state
     finally:
@@ -211,6 +153,20 @@ def _seeded(config: RunConfig) -> StepConfig:
     return dataclasses.replace(config.step, seed=config.seed)
 
 
+def _reporting(
+    config: RunConfig, model_config: ModelConfig, data: OpenData, mesh: Mesh
+) -> Reporting:
+    """What the log tells beside a step's metrics."""
+    length = data.length
+    peak = peak_flops(mesh.devices.flat[0].device_kind)
+    return Reporting(
+        config.loop.steps,
+        make_schedule(config.optimizer),
+        train_step_flops(model_config, config.batch_size, length, data.max_targets),
+        None if peak is None else peak * mesh.size,
+    )
+
+
 def _describe(
     config: RunConfig,
     model_dir: Path,
@@ -222,7 +178,7 @@ def _describe(
     first: int,
 ) -> None:
     """Writes what belongs beside the checkpoints, and says what is about to run."""
-    if jax.process_index() == 0:
+    if processes.is_first():
         layout.write_model_config(model_dir, model_config)
         layout.copy_vocabulary(vocabulary_dir, model_dir)
         atomic.write_file(model_dir / layout.CONFIG_FILE, metadata["gin"].encode())

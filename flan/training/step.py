@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -137,7 +138,16 @@ def make_train_step(
     return run
 
 
-def put_batch(batch: Batch, mesh: Mesh) -> Batch:
-    """The rows of this process as global arrays over the mesh."""
+def put_batch(batch: Batch, mesh: Mesh, batch_size: int | None = None) -> Batch:
+    """The rows of this process as global arrays over the mesh.
+
+    `batch_size` is that of the whole batch; needed where a process may hold all of it
+    (see `flan.processes.share_of_rows`).
+    """
     sharding = partitioning.batch_sharding(mesh)
-    return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), batch)
+
+    def put(x: np.ndarray) -> jax.Array:
+        shape = None if batch_size is None else (batch_size, *x.shape[1:])
+        return jax.make_array_from_process_local_data(sharding, x, shape)
+
+    return jax.tree.map(put, batch)

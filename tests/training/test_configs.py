@@ -18,7 +18,7 @@ from flan.testing.tiny import EchoData
 from flan.training.configurables import CONFIGURABLES
 from flan.training.data import InstructionData, TextData
 from flan.training.optimizer import make_optimizer
-from flan.training.run import RunConfig
+from flan.training.settings import RunConfig
 from flan.training.state import create_state
 from flan.training.step import make_train_step, put_batch
 

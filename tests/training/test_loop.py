@@ -15,11 +15,13 @@ from flan.checkpoints import layout
 from flan.checkpoints.manager import CheckpointManager, quiet_orbax
 from flan.partitioning import MeshConfig, make_mesh
 from flan.testing.tiny import TINY_MODEL, EchoData
-from flan.training.loop import LoopConfig, NonFiniteLossError, Preempted, train_loop
+from flan.training.loop import LoopConfig, train_loop
 from flan.training.metrics import MetricsWriter, read_metrics
 from flan.training.optimizer import OptimizerConfig, make_optimizer
+from flan.training.signals import Preempted
 from flan.training.state import abstract_state, create_state
 from flan.training.step import StepConfig, make_train_step
+from flan.training.window import NonFiniteLossError, Reporting, Window, shown
 
 MESH_CONFIG = MeshConfig(2)
 TX = make_optimizer(OptimizerConfig(learning_rate=1e-2))
@@ -38,14 +40,14 @@ def step(mesh):
     return make_train_step(model, TX, StepConfig(seed=3), mesh, MESH_CONFIG, 12)
 
 
-def go(folder, mesh, step, steps=12, data=None, **settings):
+def go(folder, mesh, step, steps=12, data=None, mesh_config=MESH_CONFIG, **settings):
     """Runs, or goes on, to `steps`; returns the final parameters."""
-    config = LoopConfig(steps=steps, log_every=5, save_every=4, **settings)
+    config = LoopConfig(**{"steps": steps, "log_every": 5, "save_every": 4, **settings})
     manager = CheckpointManager(folder, keep=config.keep)
     if manager.steps():
-        state, _ = manager.restore(abstract_state(TINY_MODEL, TX, mesh, MESH_CONFIG))
+        state, _ = manager.restore(abstract_state(TINY_MODEL, TX, mesh, mesh_config))
     else:
-        state = create_state(TINY_MODEL, TX, 0, mesh, MESH_CONFIG)
+        state = create_state(TINY_MODEL, TX, 0, mesh, mesh_config)
     writer = MetricsWriter(folder, int(state.step))
     data = data or EchoData(num_steps=steps)
     try:
@@ -71,11 +73,27 @@ def test_a_resumed_run_ends_bit_identical_and_logs_each_step_once(tmp_path, mesh
 
 
 def test_metrics_stand_in_tensorboard_too(tmp_path, mesh, step):
-    go(tmp_path, mesh, step)
+    go(tmp_path, mesh, step, profile="5:6")
     events = EventAccumulator(str(tmp_path / layout.TENSORBOARD))
     events.Reload()
     assert [e.step for e in events.Scalars("train/loss")] == [4, 5, 8, 10, 12]
     assert "train/tokens_per_second" in events.Tags()["scalars"]
+    assert list((tmp_path / layout.PROFILE).rglob("*.xplane.pb"))
+
+
+def test_a_run_goes_on_on_other_meshes_with_the_same_losses(tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    for number, config in enumerate((MeshConfig(2, 2, 2), MeshConfig(4), MeshConfig(1)), 1):
+        mesh = make_mesh(config, jax.devices()[: config.data * config.fsdp * config.model])
+        step = make_train_step(TINY_MODEL, TX, StepConfig(), mesh, config, 12)
+        settings = {"mesh_config": config, "log_every": 1}
+        if number == 1:
+            go(whole, mesh, step, steps=6, **settings)
+        go(parts, mesh, step, steps=2 * number, **settings)
+    one, two = (read_metrics(folder / layout.METRICS_FILE) for folder in (whole, parts))
+    for name in ("loss", "grad_norm", "param_norm"):
+        expected = [line[name] for line in one]
+        np.testing.assert_allclose([line[name] for line in two], expected, rtol=1e-5)
 
 
 def test_the_newest_checkpoints_stay(tmp_path, mesh, step):
@@ -106,9 +124,14 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_step(tmp_path, mes
                 batch.loss_weights[:] = np.inf
             return batch
 
-    with pytest.raises(NonFiniteLossError, match=r"step 7: .*data\.batch\(6\)"):
+    with pytest.raises(
+        NonFiniteLossError, match=r"step 7: .*data\.batch\(6\).*bad_batch_7\.npz.*step 4"
+    ):
         go(tmp_path, mesh, step, data=Poisoned(num_steps=12))
     assert CheckpointManager(tmp_path, read_only=True).steps() == [4]
+    with np.load(tmp_path / "bad_batch_7.npz", allow_pickle=False) as kept:
+        assert np.isinf(kept["loss_weights"]).all()
+        np.testing.assert_array_equal(kept["tokens"], EchoData().batch(6).tokens)
 
 
 def test_metrics_after_the_resumed_step_are_dropped_and_a_cut_line_is_survived(tmp_path):
@@ -120,6 +143,31 @@ def test_metrics_after_the_resumed_step_are_dropped_and_a_cut_line_is_survived(t
     path.write_text(path.read_text() + '{"step": 40, "lo')
     MetricsWriter(tmp_path, start_step=20).close()
     assert [line["step"] for line in read_metrics(path)] == [10, 20]
+
+
+def test_a_window_tells_speed_utilization_time_left_and_learning_rate():
+    window = Window(Reporting(100, lambda step: step / 10, flops=6e9, peak_flops=1e15))
+    assert window.flush() is None
+    metrics = {"loss": 2.0, "accuracy": 0.5, "targets": 10.0, "tokens": 80.0}
+    metrics |= {"grad_norm": 1.0, "param_norm": 3.0}
+    window.add(19, metrics)
+    window.add(20, {**metrics, "loss": 4.0, "targets": 30.0})
+    step, means = window.flush()
+    seconds = means["seconds_per_step"]
+    assert step == 20
+    assert means["loss"] == (2.0 * 10 + 4.0 * 30) / 40
+    assert means["learning_rate"] == 1.9
+    assert means["seconds_left"] == pytest.approx(80 * seconds)
+    assert means["tokens_per_second"] == pytest.approx(80 / seconds)
+    assert means["mfu"] == pytest.approx(6e9 / seconds / 1e15)
+    assert shown(means).startswith("loss 3.500, ")
+    assert "MFU" in shown(means)
+
+
+@pytest.mark.parametrize("steps", ["5", "0:3", "7:5", "a:b", "1:2:3"])
+def test_a_profile_of_impossible_steps_is_refused(steps):
+    with pytest.raises(ValueError, match="PROFILE_STEPS must be 'START:STOP'"):
+        LoopConfig(steps=10, profile=steps)
 
 
 def test_impossible_periods_are_refused():

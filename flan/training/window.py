@@ -1,0 +1,127 @@
+"""Metrics of the steps since the last line of the log: fetched, checked and averaged together."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from flan.data import atomic
+from flan.data.batch import Batch
+
+
+class NonFiniteLossError(ValueError):
+    """The loss became NaN or infinite. Carries the step."""
+
+    def __init__(self, step: int, message: str) -> None:
+        super().__init__(message)
+        self.step = step
+
+
+@dataclasses.dataclass(frozen=True)
+class Reporting:
+    """What is told of a step beside its own metrics.
+
+    Attributes:
+      steps: of the whole run, for the time that is left.
+      learning_rate: of a step, counted from 0.
+      flops: model FLOPs of a step (`flan.models.flops`), over all devices.
+      peak_flops: what all devices could do in a second; None where that is not known.
+    """
+
+    steps: int
+    learning_rate: Callable[[int], float] | None = None
+    flops: float | None = None
+    peak_flops: float | None = None
+
+
+class Window:
+    """Collects metrics, which stay on the device until they are asked for."""
+
+    def __init__(self, reporting: Reporting) -> None:
+        self._reporting = reporting
+        self._steps: list[int] = []
+        self._metrics: list[dict[str, jax.Array]] = []
+        self._since = time.perf_counter()
+
+    def add(self, step: int, metrics: dict[str, jax.Array]) -> None:
+        """Takes the metrics of a step, see `make_train_step`."""
+        self._steps.append(step)
+        self._metrics.append(metrics)
+
+    def restart_clock(self) -> None:
+        """Leaves what happened since the last flush out of the speed."""
+        self._since = time.perf_counter()
+
+    def flush(self) -> tuple[int, dict[str, float]] | None:
+        """Waits for the devices; the last step and the window's means. None without steps.
+
+        Raises NonFiniteLossError for the first step whose loss or gradient is no number.
+        """
+        if not self._steps:
+            return None
+        fetched = [{k: float(v) for k, v in m.items()} for m in jax.device_get(self._metrics)]
+        for step, values in zip(self._steps, fetched, strict=True):
+            if not math.isfinite(values["loss"]) or not math.isfinite(values["grad_norm"]):
+                raise NonFiniteLossError(
+                    step,
+                    f"step {step}: loss {values['loss']}, gradient norm {values['grad_norm']}. "
+                    f"Its batch is data.batch({step - 1}); the last checkpoint is unharmed. Lower "
+                    "the learning rate, clip gradients, or look at that batch",
+                )
+        elapsed = time.perf_counter() - self._since
+        last = self._steps[-1]
+        means = self._means(fetched, last, elapsed)
+        self._steps, self._metrics, self._since = [], [], time.perf_counter()
+        return last, means
+
+    def _means(
+        self, fetched: list[dict[str, float]], last: int, elapsed: float
+    ) -> dict[str, float]:
+        count = len(fetched)
+        targets = sum(m["targets"] for m in fetched)
+        means = {
+            # Each target token counts the same, whatever batch it came in.
+            name: sum(m[name] * m["targets"] for m in fetched) / max(targets, 1.0)
+            for name in ("loss", "accuracy")
+        }
+        means |= {
+            "grad_norm": sum(m["grad_norm"] for m in fetched) / count,
+            "param_norm": fetched[-1]["param_norm"],
+            "tokens_per_step": sum(m["tokens"] for m in fetched) / count,
+            "targets_per_step": targets / count,
+            "tokens_per_second": sum(m["tokens"] for m in fetched) / elapsed,
+            "seconds_per_step": elapsed / count,
+            "seconds_left": (self._reporting.steps - last) * elapsed / count,
+        }
+        about = self._reporting
+        if about.learning_rate is not None:
+            means["learning_rate"] = float(about.learning_rate(last - 1))
+        if about.flops is not None:
+            means["model_flops_per_second"] = about.flops * count / elapsed
+            if about.peak_flops is not None:
+                means["mfu"] = means["model_flops_per_second"] / about.peak_flops
+        return means
+
+
+def shown(means: dict[str, float]) -> str:
+    """A window's means for the progress bar, which tells the time left itself."""
+    text = f"loss {means['loss']:.3f}, {means['tokens_per_second']:,.0f} tokens/s"
+    return f"{text}, MFU {means['mfu']:.1%}" if "mfu" in means else text
+
+
+def save_batch(model_dir: Path, step: int, batch: Batch) -> Path:
+    """Writes the batch that gradient step `step` (from 1) read; returns the file's path."""
+    content = io.BytesIO()
+    np.savez_compressed(content, allow_pickle=False, **batch._asdict())
+    several = jax.process_count() > 1
+    process = f".process_{jax.process_index()}" if several else ""
+    path = model_dir / f"bad_batch_{step}{process}.npz"
+    atomic.write_file(path, content.getvalue())
+    return path
