@@ -8,13 +8,14 @@ import itertools
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
 from flan.checkpoints import integrity, layout
+from flan.checkpoints.scores import SCORES, KeepBest, Scores, best_of, goodness
 from flan.models.config import ModelConfig
 from flan.training.state import TrainState, init_params
 
@@ -42,19 +43,33 @@ class DamagedCheckpointError(CheckpointError):
 class CheckpointManager:
     """Saves and restores train states under `<model_dir>/checkpoints`."""
 
-    def __init__(self, model_dir: Path, keep: int | None = 3, read_only: bool = False) -> None:
+    def __init__(
+        self,
+        model_dir: Path,
+        keep: int | None = 3,
+        read_only: bool = False,
+        keep_best: bool = False,
+    ) -> None:
         """Opens the folder.
 
         Args:
           model_dir: the model folder; made if it is not there (unless read_only).
           keep: how many of the newest checkpoints stay; None keeps all.
           read_only: for readers, which must not clean up behind a running writer.
+          keep_best: the one with the best dev scores stays as well.
         """
         self.folder = model_dir / layout.CHECKPOINTS
         # What a killed save left lies under a temporary name, which no reader takes for a
         # checkpoint; the next writer removes it.
+        policies = ocp.checkpoint_managers
+        newest = policies.LatestN(n=keep)
+        kept = (
+            policies.AnyPreservationPolicy([newest, KeepBest(lambda: self._scores)])
+            if keep_best
+            else newest
+        )
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=keep,
+            preservation_policy=kept,
             create=not read_only,
             read_only=read_only,
             cleanup_tmp_directories=not read_only,
@@ -63,17 +78,28 @@ class CheckpointManager:
         self._manager = ocp.CheckpointManager(
             self.folder.resolve(), options=options, item_names=("state", "metadata")
         )
+        self._scores: dict[int, Scores] = {}
+        if keep_best:
+            self._scores = self._stored_scores()
 
     def steps(self) -> list[int]:
         """Steps of the finished checkpoints, oldest first."""
         return sorted(self._manager.all_steps())
 
-    def save(self, state: TrainState, metadata: dict[str, Any]) -> None:
-        """Saves in the background under the state's step; a step already there is left."""
+    def save(
+        self, state: TrainState, metadata: dict[str, Any], scores: Scores | None = None
+    ) -> None:
+        """Saves in the background under the state's step; a step already there is left.
+
+        `scores` are dev scores by name, where they are known; they go into the metadata.
+        """
         step = int(state.step)
         if step in self._manager.all_steps():
             return
         arrays = state._asdict()
+        if scores:
+            metadata = {**metadata, SCORES: scores}
+            self._scores[step] = scores
         sealed = integrity.sealed(metadata, integrity.describe(arrays))
         self._manager.save(
             step,
@@ -146,6 +172,33 @@ class CheckpointManager:
         found = self._manager.restore(step, args=ocp.args.Composite(**items))
         metadata, arrays = integrity.opened(dict(found["metadata"]))
         return found["state"] if state else None, metadata, arrays
+
+    def is_best(self, scores: Scores) -> bool:
+        """Whether dev scores are better than those of all checkpoints that are there."""
+        there = self.steps()
+        return all(goodness(scores) > goodness(s) for n, s in self._scores.items() if n in there)
+
+    def best_step(self) -> int:
+        """The step of the checkpoint with the best dev scores, the first of equals.
+
+        Raises CheckpointError where none has any.
+        """
+        scores = self._stored_scores()
+        if not scores:
+            raise CheckpointError(
+                f"no checkpoint in {self.folder} has dev scores; they come of EVAL_PERIOD steps at "
+                "which one is saved, or of KEEP_BEST=True"
+            )
+        return best_of(scores)
+
+    def _stored_scores(self) -> dict[int, Scores]:
+        """Dev scores of the checkpoints that have some; damaged ones are passed over."""
+        found = {}
+        for step in self.steps():
+            with contextlib.suppress(DamagedCheckpointError):
+                if scores := self.metadata(step)[1].get(SCORES):
+                    found[step] = scores
+        return found
 
     def set_aside(self, steps: Sequence[int]) -> None:
         """Moves checkpoints out of the way, into `damaged/`; nothing is deleted."""
@@ -238,13 +291,17 @@ class InferenceCheckpoint:
 
 
 def load_for_inference(
-    path: str | Path, step: int | None = None, shardings: Any = None, ema: bool = False
+    path: str | Path,
+    step: int | Literal["best"] | None = None,
+    shardings: Any = None,
+    ema: bool = False,
 ) -> InferenceCheckpoint:
     """A trained model from its folder (or one of its `checkpoints/<step>` folders).
 
     Args:
       path: the folder.
-      step: which checkpoint; the newest by default.
+      step: which checkpoint, `best` for the one with the best dev scores; the newest by
+        default.
       shardings: a tree of shardings like the parameters, for a mesh; else one device.
       ema: the averaged parameters (float32) instead of the last ones.
 
@@ -271,7 +328,8 @@ def load_for_inference(
     )
     manager = CheckpointManager(model_dir, read_only=True)
     try:
-        params, found, metadata = manager.restore_params(abstract, step, ema)
+        number = manager.best_step() if step == "best" else step
+        params, found, metadata = manager.restore_params(abstract, number, ema)
     finally:
         manager.close()
     vocabulary = model_dir / layout.VOCABULARY

@@ -43,7 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the checkpoints' names in the results, separated by commas (default: FOLDER-STEP)",
     )
     parser.add_argument(
-        "--step", type=int, help="which checkpoint of the folder (default: the newest)"
+        "--step",
+        type=_step,
+        metavar="N",
+        help="which checkpoint of the folder, or `best`, by its dev scores (default: the newest)",
     )
     parser.add_argument(
         "--ema",
@@ -207,6 +210,10 @@ def _print_summary(evaluation: Evaluation, summary: dict, mode: str, out: str) -
     print_table(COLUMNS, table_rows(summary, datasets), right=COLUMNS[2:7])
     kept = f", {evaluation.kept} of them finished before" if evaluation.kept else ""
     print(f"{evaluation.label}, {mode}: {len(evaluation.cells)} cells{kept}, in {out}")
+
+
+def _step(text: str) -> int | str:
+    return text if text == "best" else int(text)
 
 
 def _names(text: str) -> Sequence[str]:

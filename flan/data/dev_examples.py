@@ -96,7 +96,8 @@ def dev_examples(
     vocabulary: Vocabulary,
     *,
     rendering: str,
-    template: str | None,
+    template: str | None = None,
+    num_templates: int | None = None,
     input_length: int,
     target_length: int,
     limit: int,
@@ -111,9 +112,9 @@ def dev_examples(
     Args:
       prepared: row caches of the dev splits, and of the training splits for exemplars.
       datasets: names; those without dev rows are passed over, and so is one whose only
-        template is inverted.
+        templates are inverted.
       vocabulary: tokenizes.
-      rendering, template: as in `Phraser`; `text` gives loss on every token.
+      rendering, template, num_templates: as in `Phraser`; `text` gives loss on every token.
       input_length, target_length: tokens at most, EOS included.
       limit: rows of a dataset at most, evenly spread over its sources and their rows.
       seed: of the choice of templates and exemplars.
@@ -126,10 +127,19 @@ def dev_examples(
     input_lengths: list[int] = []
     whole = rendering == "text"
     for name in datasets:
-        if template is not None and load_templates(name).get(template).kind != "forward":
+        known = load_templates(name)
+        usable = [known.get(template)] if template else known.templates[:num_templates]
+        if all(one.kind != "forward" for one in usable):
             continue
         dataset = get_dataset(name)
-        phraser = Phraser(dataset, rendering, seed=seed, template=template, forward_only=not whole)
+        phraser = Phraser(
+            dataset,
+            rendering,
+            seed=seed,
+            template=template,
+            num_templates=num_templates,
+            forward_only=not whole,
+        )
         if phraser.rendering.shots:
             train = [f for cache in prepared.open_rows(name, "train").values() for f in cache]
             phraser.use_exemplars(

@@ -64,7 +64,7 @@ def load_model(
     checkpoint: str | Path,
     *,
     label: str | None = None,
-    step: int | None = None,
+    step: int | Literal["best"] | None = None,
     vocabulary: str | Path | None = None,
     dtype: Dtype = "float32",
     ema: bool = False,
@@ -74,7 +74,7 @@ def load_model(
     Args:
       checkpoint: a model folder, or one of its `checkpoints/<step>`.
       label: name in results; the folder's name and the step (and "ema") by default.
-      step: which checkpoint; the newest by default.
+      step: which checkpoint, or `best`; the newest by default.
       vocabulary: a vocabulary folder, where the model folder has none.
       dtype: of computation. In bfloat16 scores depend a little on how rows are batched.
       ema: the averaged parameters, of a run that kept them, instead of the last ones.

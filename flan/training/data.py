@@ -12,6 +12,7 @@ from typing import Any, Literal
 from flan import folders
 from flan.catalog.dataset import TRAIN_CAP
 from flan.data.cache_plan import Request
+from flan.data.dev_examples import DevExamples, dev_examples
 from flan.data.loader import HostRows, TrainData, open_train_data
 from flan.data.mixture import RATE_LIMIT
 from flan.data.names import TaskName, parse_task_name
@@ -21,6 +22,7 @@ from flan.data.tokenization import check_lengths
 from flan.data.vocabulary import DEFAULT_SIZE, load_vocabulary
 from flan.data.vocabulary_training import ensure_vocabulary
 from flan.templates.load import load_templates
+from flan.templates.renderings import parse_rendering
 
 log = logging.getLogger("flan")
 
@@ -92,6 +94,38 @@ class _TfdsData(abc.ABC):
             skip_missing=self.on_missing == "skip",
         )
 
+    def open_dev(self, vocabulary_dir: Path, rows: int, seed: int) -> DevExamples | None:
+        """At most `rows` dev rows of each dataset; None where there are none."""
+        rendering, num_templates = self._dev_phrasing
+        shots = parse_rendering(rendering).shots
+        prepared = ensure_prepared(
+            Request(
+                self.task.datasets,
+                folders.cache_dir(self.cache_dir),
+                folders.data_dir(self.data_dir),
+                splits=("train", "dev") if shots else ("dev",),
+                skip_missing=self.on_missing == "skip",
+            )
+        )
+        whole = rendering == "text"
+        return dev_examples(
+            prepared,
+            self.task.datasets,
+            load_vocabulary(vocabulary_dir),
+            rendering=rendering,
+            template=self.task.template,
+            num_templates=num_templates,
+            input_length=self.row_length if whole else self.feature_lengths["inputs"],
+            target_length=self.feature_lengths["targets"],
+            limit=rows,
+            seed=seed,
+        )
+
+    @property
+    @abc.abstractmethod
+    def _dev_phrasing(self) -> tuple[str, int | None]:
+        """The rendering of dev rows, and how many templates of each dataset it uses."""
+
     def _prepare(self, vocabulary_dir: Path, rendering: str, **settings: Any) -> Prepared:
         prepared = ensure_prepared(
             Request(
@@ -139,6 +173,10 @@ class InstructionData(_TfdsData):
     def task(self) -> TaskName:
         """The mixture's name, understood."""
         return parse_task_name(self.mixture)
+
+    @property
+    def _dev_phrasing(self) -> tuple[str, int | None]:
+        return self.task.rendering.name, self.num_templates
 
     def open(
         self, vocabulary_dir: Path, batch_size: int, steps: int, seed: int, host: int, hosts: int
@@ -190,6 +228,10 @@ class TextData(_TfdsData):
     def task(self) -> TaskName:
         """The datasets' names, understood."""
         return parse_task_name(self.datasets)
+
+    @property
+    def _dev_phrasing(self) -> tuple[str, int | None]:
+        return "text", None
 
     def open(
         self, vocabulary_dir: Path, batch_size: int, steps: int, seed: int, host: int, hosts: int

@@ -14,6 +14,7 @@ from flan.checkpoints.manager import CheckpointManager
 from flan.data.batch import Batch
 from flan.data.loader import prefetch
 from flan.progress import progress_bar
+from flan.training.dev import Evaluate
 from flan.training.metrics import MetricsWriter
 from flan.training.profiling import Profiler
 from flan.training.signals import Preempted, sigterm_noted
@@ -42,6 +43,9 @@ class LoopConfig:
       log_every: steps between two lines of metrics; each save writes one too.
       save_every: steps between two checkpoints; the last step is always saved.
       keep: newest checkpoints that stay.
+      eval_every: steps between two evaluations on dev rows; 0 for none.
+      keep_best: the checkpoint with the highest mean dev accuracy stays as well, and is
+        saved whenever an evaluation finds a better one.
       profile: "START:STOP", the steps (from 1, both included) that the profiler records;
         empty for none. The first step of a run compiles.
     """
@@ -50,13 +54,27 @@ class LoopConfig:
     log_every: int = 10
     save_every: int = 1000
     keep: int = 3
+    eval_every: int = 0
+    keep_best: bool = False
     profile: str = ""
 
     def __post_init__(self) -> None:
         for name in ("steps", "log_every", "save_every", "keep"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")
+        if self.eval_every < 0:
+            raise ValueError(f"eval_every must be 0 (never) or more, got {self.eval_every}")
+        if self.keep_best and not self.evaluates:
+            raise ValueError(
+                f"KEEP_BEST needs evaluations: an EVAL_PERIOD from 1 to the {self.steps} steps of "
+                f"the run, got {self.eval_every}"
+            )
         Profiler.parse(self.profile)
+
+    @property
+    def evaluates(self) -> bool:
+        """Whether an evaluation comes before the last step, or at it."""
+        return 0 < self.eval_every <= self.steps
 
 
 def train_loop(
@@ -71,6 +89,7 @@ def train_loop(
     *,
     batch_size: int | None = None,
     reporting: Reporting | None = None,
+    evaluate: Evaluate | None = None,
 ) -> TrainState:
     """Runs from the state's step to the last one.
 
@@ -85,6 +104,7 @@ def train_loop(
       metadata: saved with each checkpoint.
       batch_size: rows of the whole batch, where several processes share it.
       reporting: what the log says beside the step's own metrics.
+      evaluate: gives dev scores of parameters; None for none.
 
     Returns:
       The state after the last step, which is on disk.
@@ -112,13 +132,19 @@ def train_loop(
             profiler.after(done, metrics)
             last, stopped = done == config.steps, stop.reached(done)
             saves = last or stopped or done % config.save_every == 0
-            # Flushing raises on a bad loss before anything is saved.
-            if (saves or done % config.log_every == 0) and (flushed := window.flush()):
-                writer.write(*flushed)
-                bar.set_postfix_str(shown(flushed[1]))
+            scores = None
+            evaluates = evaluate is not None and config.evaluates and not done % config.eval_every
+            # Flushing raises on a bad loss before anything is evaluated or saved.
+            if (saves or evaluates or done % config.log_every == 0) and (logged := window.flush()):
+                writer.write(*logged)
+                bar.set_postfix_str(shown(logged[1]))
             bar.update()
-            if saves:
-                manager.save(state, metadata)
+            if evaluates and evaluate is not None:
+                scores = evaluate(state.params)
+                writer.write(done, scores)
+            if saves or (scores and config.keep_best and manager.is_best(scores)):
+                manager.save(state, metadata, scores)
+            if saves or evaluates:
                 window.restart_clock()
             if stopped and not last:
                 manager.wait()

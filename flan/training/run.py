@@ -17,12 +17,13 @@ from flan.data import atomic
 from flan.data.vocabulary import load_vocabulary
 from flan.models.config import ModelConfig
 from flan.models.flops import peak_flops, train_step_flops
+from flan.training.dev import Evaluate, make_evaluation
 from flan.training.loop import train_loop
 from flan.training.metrics import MetricsWriter
 from flan.training.optimizer import make_optimizer, make_schedule
 from flan.training.receipts import record_observed, write_receipt
 from flan.training.resume import another, metadata_before, restore_newest
-from flan.training.settings import OpenData, RunConfig
+from flan.training.settings import OpenData, RunConfig, WithDevRows
 from flan.training.start import (
     check_initial,
     choose_model,
@@ -91,6 +92,7 @@ def run(config: RunConfig, operative_config: Callable[[], str] | None = None) ->
     processes.check_same("data", data.fingerprint)
     if before is not None and before.get("data_fingerprint") != data.fingerprint:
         raise another(model_dir, "data (mixture, templates, lengths, batch size or seed)")
+    evaluate = _evaluation(config, model_config, vocabulary_dir, mesh)
     metadata = {
         "seed": config.seed,
         "data_fingerprint": data.fingerprint,
@@ -108,7 +110,7 @@ def run(config: RunConfig, operative_config: Callable[[], str] | None = None) ->
         state = create_state(model_config, tx, config.seed, mesh, config.mesh)
         if initial:
             state = with_initial_params(state, initial)
-    manager = CheckpointManager(model_dir, keep=config.loop.keep)
+    manager = CheckpointManager(model_dir, keep=config.loop.keep, keep_best=config.loop.keep_best)
     try:
         if state is None:
             state = restore_newest(manager, abstract, config.on_damaged)
@@ -134,6 +136,7 @@ def run(config: RunConfig, operative_config: Callable[[], str] | None = None) ->
                     metadata,
                     batch_size=config.batch_size,
                     reporting=_reporting(config, model_config, data, mesh),
+                    evaluate=evaluate,
                 )
             finally:
                 writer.close()
@@ -151,6 +154,30 @@ def _path(text: str | None) -> Path | None:
 
 def _seeded(config: RunConfig) -> StepConfig:
     return dataclasses.replace(config.step, seed=config.seed)
+
+
+def _evaluation(
+    config: RunConfig, model_config: ModelConfig, vocabulary_dir: Path, mesh: Mesh
+) -> Evaluate | None:
+    """The scores on dev rows, where the run evaluates and its data has such rows."""
+    if not config.loop.evaluates:
+        return None
+    examples = None
+    if isinstance(config.data, WithDevRows):
+        examples = config.data.open_dev(vocabulary_dir, config.eval_rows, config.seed)
+    if examples is None:
+        if config.loop.keep_best:
+            raise ValueError("KEEP_BEST needs dev rows, and the run's data has none")
+        log.warning("the run's data has no dev rows: it is not evaluated while it trains")
+        return None
+    return make_evaluation(
+        examples,
+        model_config,
+        mesh,
+        config.mesh,
+        batch_size=config.batch_size // config.step.microbatches,
+        prefix_lm=config.step.prefix_lm,
+    )
 
 
 def _reporting(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from flan.data.dev_examples import DevExamples
 from flan.data.receipt import Receipt
 from flan.models.config import ModelConfig
 from flan.partitioning import MeshConfig
@@ -50,6 +51,14 @@ class DataConfig(Protocol):
         """Prepares what is missing and opens it."""
 
 
+@runtime_checkable
+class WithDevRows(Protocol):
+    """Data with dev rows to score a run on while it trains."""
+
+    def open_dev(self, vocabulary_dir: Path, rows: int, seed: int) -> DevExamples | None:
+        """At most `rows` dev rows of each dataset that trains; None where there are none."""
+
+
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
     """All settings of a run.
@@ -70,6 +79,7 @@ class RunConfig:
       seed: of initialization, data order and dropout.
       on_damaged: a damaged newest checkpoint is refused (`error`), or set aside to go on
         from the newest sound one (`previous`).
+      eval_rows: dev rows of each dataset that an evaluation scores at most.
       wandb_project: logs to that project of Weights & Biases as well; None does not.
     """
 
@@ -85,8 +95,11 @@ class RunConfig:
     vocabulary: str | None = None
     seed: int = 0
     on_damaged: OnDamaged = "error"
+    eval_rows: int = 32
     wandb_project: str | None = None
 
     def __post_init__(self) -> None:
         if self.on_damaged not in ("error", "previous"):
             raise ValueError(f"ON_DAMAGED must be 'error' or 'previous', got {self.on_damaged!r}")
+        if self.eval_rows < 1:
+            raise ValueError(f"EVAL_ROWS must be 1 or more, got {self.eval_rows}")
