@@ -150,7 +150,7 @@ def dev_examples(
         for source, cache, place in _spread(prepared.open_rows(name, "dev"), limit):
             row_id = int(cache.row_ids[place])
             rendered = phraser.phrase(cache.fields(place), source, row_id, 0)[1]
-            answers, right = _answers(rendered)
+            answers, right = ([rendered], 0) if whole else _answers(rendered)
             made = tokenize(vocabulary, answers, input_length, target_length)
             rows.append(DevRow(name, len(tokens), len(answers), right))
             tokens += np.split(made.tokens, np.cumsum(made.lengths)[:-1])
