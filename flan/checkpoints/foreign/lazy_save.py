@@ -38,7 +38,8 @@ class _LazyHandler(ocp.type_handlers.NumpyHandler):
     """Makes, writes and lets go of one array after the other; what it writes reads as any other."""
 
     def __init__(self, scratch: Path):
-        super().__init__()
+        # Nobody changes an array while it is written: no copy of it is needed.
+        super().__init__(deepcopy_host_arrays=False)
         self._scratch = scratch
 
     async def serialize(

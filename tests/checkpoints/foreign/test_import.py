@@ -25,6 +25,10 @@ from flan.checkpoints.foreign.detect import detect, open_foreign
 from flan.checkpoints.foreign.import_model import import_model
 from flan.checkpoints.manager import load_for_inference, quiet_orbax
 from flan.data.vocabulary import load_vocabulary
+from flan.partitioning import MeshConfig, make_mesh
+from flan.training.optimizer import OptimizerConfig, make_optimizer
+from flan.training.start import with_initial_params
+from flan.training.state import create_state
 
 quiet_orbax()
 
@@ -118,6 +122,17 @@ def test_a_tokenizers_own_start_token_decides(adds_start, tmp_path):
     assert open_foreign("hf", folder).reads_start is adds_start
     (folder / "tokenizer_config.json").write_text(json.dumps({"add_bos_token": not adds_start}))
     assert open_foreign("hf", folder).reads_start is not adds_start
+
+
+def test_training_starts_from_an_imported_model_on_a_mesh(tmp_path):
+    flat = random_parameters(LLAMA)
+    convert(write_hugging_face(tmp_path / "hf", LLAMA, flat), tmp_path / "ours")
+    shape = MeshConfig(2, 2, 2)
+    state = create_state(LLAMA, make_optimizer(OptimizerConfig()), 0, make_mesh(shape), shape)
+    started = with_initial_params(state, tmp_path / "ours")
+    assert_same(started.params, as_tree(flat))
+    pairs = zip(jax.tree.leaves(started.params), jax.tree.leaves(state.params), strict=True)
+    assert all(found.sharding == wanted.sharding for found, wanted in pairs)
 
 
 def bad(message, source, tmp_path):
