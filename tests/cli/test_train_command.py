@@ -312,6 +312,17 @@ def test_sigterm_saves_and_asks_to_be_called_again(flags, trained, tmp_path):
     assert newest(run) == stopped + 1
 
 
+def test_sigterm_while_data_is_prepared_ends_with_the_same_code(flags, tmp_path):
+    caches, run = tmp_path / "caches", tmp_path / "run"
+    process = start([*flags, f"--cache_dir={caches}"], run)
+    wait_until(process, (caches / ".prepare.lock").exists)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == EXIT_PREEMPTED, output
+    assert "before the first step; what is prepared is kept; run the same command" in output
+    assert not run.exists()
+
+
 # Mistakes
 
 

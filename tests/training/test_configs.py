@@ -66,6 +66,23 @@ def test_finetuning_follows_the_papers_protocol():
     assert (config.data.cap, config.data.rate) == (30_000, 3_000)
 
 
+def test_loss_terms_remat_and_dtypes_are_reached_from_gin():
+    config = build(
+        "finetune",
+        "tiny",
+        "LossConfig.z_loss=1e-4",
+        "LossConfig.label_smoothing=0.1",
+        "ModelConfig.remat=dots",
+        "ModelConfig.param_dtype=bfloat16",
+        "ModelConfig.dropout_rate=0.1",
+    )
+    assert (config.step.loss.z_loss, config.step.loss.label_smoothing) == (1e-4, 0.1)
+    model = config.model
+    assert (model.remat, model.param_dtype, model.dropout_rate) == ("dots", "bfloat16", 0.1)
+    with pytest.raises(ValueError, match="remat must be one of"):
+        build("finetune", "tiny", "ModelConfig.remat=some")
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_every_model_builds_and_has_the_promised_size(model):
     config = build("finetune", model).model

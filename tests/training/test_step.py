@@ -52,14 +52,21 @@ def test_losses_do_not_depend_on_microbatches(parts, one_device):
     np.testing.assert_allclose(found, one_device, rtol=1e-5)
 
 
-def test_remat_changes_nothing(one_device):
-    model = dataclasses.replace(TINY_MODEL, remat="full")
+@pytest.mark.parametrize("policy", ["dots", "full"])
+def test_remat_changes_nothing(policy, one_device):
+    model = dataclasses.replace(TINY_MODEL, remat=policy)
     np.testing.assert_allclose(losses(model=model), one_device, rtol=1e-5)
 
 
 def test_bfloat16_stays_near_float32(one_device):
     model = dataclasses.replace(TINY_MODEL, dtype="bfloat16")
     np.testing.assert_allclose(losses(model=model), one_device, rtol=3e-2)
+
+
+def test_bfloat16_parameters_train(one_device):
+    model = dataclasses.replace(TINY_MODEL, dtype="bfloat16", param_dtype="bfloat16")
+    found = losses(model=model, steps=6)
+    assert found[-1] < found[0] - 0.5 * (one_device[0] - one_device[-1])
 
 
 def test_metrics_count_tokens_and_ignore_loss_terms_that_are_not_cross_entropy(one_device):
