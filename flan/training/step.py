@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +20,37 @@ from flan.partitioning import MeshConfig
 from flan.training.state import TrainState, state_shardings
 
 Metrics = dict[str, jax.Array]
-Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
+
+
+class Step(Protocol):
+    """A gradient step."""
+
+    def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        """The state after the step, and its metrics."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainStep:
+    """A step jitted for a mesh: call it, or lower it to see what it would take.
+
+    Attributes:
+      jitted: the jitted function.
+      mesh, mesh_config: where it runs.
+    """
+
+    jitted: Any
+    mesh: Mesh
+    mesh_config: MeshConfig
+
+    def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        """Takes the step; the state that is given is consumed."""
+        with partitioning.use_mesh(self.mesh, self.mesh_config):
+            return self.jitted(state, batch)
+
+    def lower(self, state: TrainState, batch: Batch) -> jax.stages.Lowered:
+        """The step for arguments of these shapes, ready to compile; nothing is run."""
+        with partitioning.use_mesh(self.mesh, self.mesh_config):
+            return self.jitted.lower(state, batch)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +79,7 @@ def make_train_step(
     mesh: Mesh,
     mesh_config: MeshConfig,
     max_targets: int | None = None,
-) -> Step:
+) -> TrainStep:
     """The compiled step `(state, batch) -> (state, metrics)`; it consumes the state it is given.
 
     Args:
@@ -62,7 +91,7 @@ def make_train_step(
       max_targets: most loss positions in a row (the packing plan's guarantee), or None.
 
     Returns:
-      A function. Its metrics are float32 scalars: `loss` (nats a target token),
+      The step. Its metrics are float32 scalars: `loss` (nats a target token),
       `accuracy` (of the next token), `targets` (tokens with loss), `tokens` (not padding),
       `grad_norm`, `param_norm`.
     """
@@ -131,11 +160,7 @@ def make_train_step(
         donate_argnums=0,
     )
 
-    def run(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        with partitioning.use_mesh(mesh, mesh_config):
-            return jitted(state, batch)
-
-    return run
+    return TrainStep(jitted, mesh, mesh_config)
 
 
 def put_batch(batch: Batch, mesh: Mesh, batch_size: int | None = None) -> Batch:
