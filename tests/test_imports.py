@@ -33,6 +33,7 @@ def loaded(code: str, *arguments: str) -> set[str]:
 
 def test_training_and_evaluation_load_no_tensorflow():
     packages = ("flan.training", "flan.models", "flan.evaluation", "flan.checkpoints")
+    packages += ("flan.planning",)
     modules = ("flan.cli.train", "flan.cli.eval", "flan.gin_edge", "flan.partitioning")
     found = loaded(IMPORT_ALL.format(packages=packages, modules=modules))
     assert "flan.training.run" in found

@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("flan.cli.doctor", "say which datasets of a data folder can be used"),
     "vocab": ("flan.cli.vocab", "train or check a vocabulary"),
     "prepare": ("flan.cli.prepare", "render and tokenize datasets into caches"),
+    "plan": ("flan.cli.plan", "compile a run for hardware that is not here: memory, time, cost"),
     "train": ("flan.cli.train", "pretrain or instruction-tune a model from gin files"),
     "convert": ("flan.cli.convert", "import a Hugging Face, GGUF or T5X model, or export one"),
     "eval": ("flan.cli.eval", "score a checkpoint on datasets and clusters"),

@@ -244,7 +244,12 @@ def windows_of_part(number: int) -> range:
 def suggested_max_targets(mixture: Mixture, pool: ExamplePool, row_length: int) -> int:
     """Target tokens that a row may have without being the reason that it is not full."""
     tokens, targets = (float(mixture.probabilities @ means) for means in pool.means())
-    wanted = max(pool.longest()[1], _TARGET_SLACK * row_length * targets / tokens)
+    return target_limit(row_length, pool.longest()[1], targets / tokens)
+
+
+def target_limit(row_length: int, longest: int, share: float) -> int:
+    """The limit for examples of up to `longest` targets that are `share` of all tokens."""
+    wanted = max(longest, _TARGET_SLACK * row_length * share)
     return min(row_length, math.ceil(wanted / _TARGET_MULTIPLE) * _TARGET_MULTIPLE)
 
 
