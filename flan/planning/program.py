@@ -172,15 +172,20 @@ def state_bytes(work: Work, devices: Sequence[Any]) -> tuple[int, int]:
     return parameters, _device_bytes(state) - parameters
 
 
-def least_bytes(work: Work, devices: Sequence[Any]) -> int:
+def least_bytes(work: Work, num_devices: int, state: tuple[int, int]) -> int:
     """Bytes that a device needs whatever the compiler does: state, gradients, kept activations.
 
     Kept are each layer's input, and without full remat what its matrix products give.
+
+    Args:
+      work: what is trained.
+      num_devices: on so many devices.
+      state: its `state_bytes`.
     """
-    parameters, optimizer = state_bytes(work, devices)
+    parameters, optimizer = state
     model = work.model
     gradients = parameters * 4 // jnp.dtype(model.param_dtype).itemsize
-    data, fsdp, parts = work.mesh.shape(len(devices))
+    data, fsdp, parts = work.mesh.shape(num_devices)
     tokens = work.tokens // work.step.microbatches // (data * fsdp)
     kept = model.d_model
     if model.remat != "full":

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from flan.models.config import Remat
 from flan.planning.estimate import Estimate, estimate
-from flan.planning.program import Work, check, least_bytes
+from flan.planning.program import Work, least_bytes, state_bytes
 from flan.planning.topology import Topology
 
 REMATS: tuple[Remat, ...] = ("none", "dots", "full")
@@ -38,26 +38,28 @@ def _badness(made: Estimate) -> tuple[float, int]:
     return made.step_s or 0.0, made.program.memory.total
 
 
-def candidates(work: Work, topology: Topology) -> list[Work]:
-    """All that go together, those that promise to be fast first."""
-    devices = topology.devices
+def candidates(work: Work, topology: Topology) -> list[tuple[Work, int]]:
+    """All that go together, with the bytes that they need at least, promising ones first."""
+    count = len(topology.devices)
     found = []
-    for mesh in _meshes(len(devices)):
-        for parts in _powers(work.rows):
-            changed = dataclasses.replace(
-                work,
-                mesh=dataclasses.replace(work.mesh, data=mesh[0], fsdp=mesh[1], model=mesh[2]),
-                step=dataclasses.replace(work.step, microbatches=parts),
-            )
-            try:
-                check(changed, devices)
-            except ValueError:
-                continue
-            found += [
-                dataclasses.replace(changed, model=dataclasses.replace(work.model, remat=remat))
-                for remat in REMATS
-            ]
-    return sorted(found, key=lambda w: _rough_seconds(w, topology))
+    for data, fsdp, model in _meshes(count):
+        if work.rows % (data * fsdp):
+            continue
+        mesh = dataclasses.replace(work.mesh, data=data, fsdp=fsdp, model=model)
+        placed = dataclasses.replace(work, mesh=mesh)
+        try:
+            state = state_bytes(placed, topology.devices)
+        except ValueError:  # the model's sizes do not divide
+            continue
+        for parts in _powers(work.rows // (data * fsdp)):
+            for remat in REMATS:
+                candidate = dataclasses.replace(
+                    placed,
+                    step=dataclasses.replace(work.step, microbatches=parts),
+                    model=dataclasses.replace(work.model, remat=remat),
+                )
+                found.append((candidate, least_bytes(candidate, count, state)))
+    return sorted(found, key=lambda pair: _rough_seconds(pair[0], topology))
 
 
 def search(
@@ -86,8 +88,8 @@ def search(
     chip = topology.chip
     may_fit = [
         candidate
-        for candidate in all_of_them
-        if chip is None or least_bytes(candidate, topology.devices) <= chip.device_hbm_bytes
+        for candidate, least in all_of_them
+        if chip is None or least <= chip.device_hbm_bytes
     ]
     too_large = len(all_of_them) - len(may_fit)
     tried = []

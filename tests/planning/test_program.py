@@ -56,7 +56,7 @@ def test_memory_is_what_the_shardings_say(planned):
     assert 0 < memory.optimizer < 1.01 * memory.parameters
     assert memory.batch == 5 * 8 * 64 * 4 / 4
     assert memory.temporary > memory.parameters  # the gradients at least
-    assert memory.total > least_bytes(WORK, planned.topology.devices)
+    assert memory.total > least_bytes(WORK, 8, (memory.parameters, memory.optimizer))
 
 
 def test_collectives_grow_with_the_layers(eight, planned):
@@ -110,28 +110,34 @@ def test_what_does_not_fit_says_so():
     assert refused.step_s is None
 
 
-def test_candidates_are_possible_and_the_search_takes_the_best(eight):
+def test_candidates_are_possible_and_the_search_takes_the_best(eight, monkeypatch):
     four = Topology("cpu:4", eight.devices[:4], None)
     work = dataclasses.replace(WORK, rows=2, length=16)
-    found = candidates(work, four)
+    found = [candidate for candidate, _ in candidates(work, four)]
     meshes = {dataclasses.astuple(w.mesh)[:3] for w in found}
     assert (1, 1, 4) in meshes
     assert (4, 1, 1) not in meshes  # two rows cannot be split in four
     assert {w.model.remat for w in found} == {"none", "dots", "full"}
     assert {w.step.microbatches for w in found} == {1, 2}
+    # What compiling each would say: too large, slow, fast, slow.
+    said = [
+        made_up(9 * 2**30),
+        *(dataclasses.replace(made_up(2**34), compute_s=s) for s in (5, 3, 4)),
+    ]
+    monkeypatch.setattr("flan.planning.search.estimate", lambda w, t: said[len(reported)])
     reported = []
-    result = search(work, four, 2, reported.append)
-    assert len(result.tried) == len(reported) == 2
-    assert result.left == len(found) - 2
-    assert result.best.program.memory.total == min(e.program.memory.total for e in result.tried)
+    result = search(work, four, 4, reported.append)
+    assert result.tried == reported == said
+    assert result.left == len(found) - 4
+    assert result.best is said[2]
 
 
 def test_candidates_that_cannot_fit_are_not_compiled(eight):
     small = dataclasses.replace(chips()["h100"], hbm_gib=1e-6)
-    result = search(WORK, Topology("small", eight.devices, small), 2)
+    result = search(WORK, Topology("small", eight.devices[:1], small), 2)
     assert result.tried == []
     assert result.best is None
-    assert result.too_large == len(candidates(WORK, Topology("small", eight.devices, small)))
+    assert result.too_large == 4 * 3  # 1 to 8 microbatches, each remat policy
 
 
 def test_a_batch_that_goes_with_no_mesh_is_refused(eight):
