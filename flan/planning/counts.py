@@ -37,7 +37,14 @@ _FREE = {
     "while",
 }
 # Libraries' routines that compute nothing worth counting.
-_LIGHT_CALLS = ("AllocateBuffer", "AssumeGatherIndicesInBound", "Sharding", "annotate_", "TopK")
+_LIGHT_CALLS = (
+    "AllocateBuffer",
+    "AssumeGatherIndicesInBound",
+    "GatherScatterIndices",
+    "Sharding",
+    "annotate_",
+    "TopK",
+)
 
 
 @dataclasses.dataclass
