@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ from flan.data.vocabulary import load_vocabulary
 from flan.suggest import unknown_name
 from flan.templates.load import load_templates
 from flan.templates.renderings import parse_rendering
+
+_TOLD_IN_FULL = 5  # sources that are missing; of more, only their names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,11 +161,23 @@ def plan_rows(request: Request) -> tuple[list[RowsItem], dict[tuple[str, str], s
             except UnusableSource as error:
                 missing[dataset.name, source.name] = str(error)
     if missing and (not request.skip_missing or not items):
-        reasons = "\n".join(f"- {reason}" for reason in missing.values())
+        reasons = missing_text(missing)
         hint = "\nOr go on without them: --skip_missing (`flan train`: --gin.ON_MISSING=skip)"
         hint = "" if request.skip_missing else hint
         raise UnusableSource(f"{len(missing)} of the sources cannot be used:\n{reasons}{hint}")
     return items, missing
+
+
+def missing_text(missing: Mapping[tuple[str, str], str]) -> str:
+    """Why each (dataset, source) is left out; of many their names, and where to ask."""
+    if len(missing) <= _TOLD_IN_FULL:
+        return "\n".join(f"- {reason}" for reason in missing.values())
+    names = ", ".join(dict.fromkeys(dataset for dataset, _ in missing))
+    (_, first), *_ = missing.items()
+    return (
+        f"- {names}\nThe first: {first}\n`flan doctor NAMES --data_dir DIR` says of each what it "
+        "lacks and how to get it"
+    )
 
 
 def plan_tokens(request: Request, rows: Sequence[RowsItem]) -> list[TokensItem]:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from flan import folders
 from flan.catalog.dataset import TRAIN_CAP
-from flan.data.cache_plan import Request
+from flan.data.cache_plan import Request, missing_text
 from flan.data.dev_examples import DevExamples, dev_examples
 from flan.data.loader import HostRows, TrainData, open_train_data
 from flan.data.mixture import RATE_LIMIT
@@ -140,9 +140,8 @@ class _TfdsData(abc.ABC):
                 **settings,
             )
         )
-        for (dataset, source), reason in prepared.missing.items():
-            log.warning("LEFT OUT: %s (%s): %s", dataset, source, " ".join(reason.split()))
         if prepared.missing:
+            log.warning("LEFT OUT:\n%s", missing_text(prepared.missing))
             log.warning(
                 "*** %d sources are not on disk: the run trains WITHOUT them (ON_MISSING='skip'). "
                 "Datasets with no other source stand in receipt.json at rate 0 ***",

@@ -200,7 +200,7 @@ def test_datasets_that_are_not_there_may_be_left_out_and_stand_in_the_receipt(
     few = ["--gin.TRAIN_STEPS=1", f"--model_dir={tmp_path / 'run'}"]
     assert main([*flags, *skip, *few]) == 0
     error = capsys.readouterr().err
-    assert "LEFT OUT: cb" in error
+    assert "LEFT OUT:\n- cb needs" in error
     assert "1 sources are not on disk" in error
     lines = json.loads((tmp_path / "run" / layout.RECEIPT_FILE).read_text())["lines"]
     rates = {line["dataset"]: (line["rate"], line["observed"]) for line in lines}

@@ -17,7 +17,7 @@ from flan.catalog.registry import get_dataset
 from flan.data import atomic, cache, prepare_jobs
 from flan.data import prepare as prepare_module
 from flan.data.cache_files import MANIFEST
-from flan.data.cache_plan import Request
+from flan.data.cache_plan import Request, missing_text
 from flan.data.phrasing import Phraser
 from flan.data.prepare import arguments, ensure_prepared, find_prepared, prepare
 from flan.data.rows import UnusableSource
@@ -196,6 +196,14 @@ def test_two_data_folders_in_one_cache_are_told_apart(request_of, tmp_path):
     assert set(first.rows.values()).isdisjoint(second.rows.values())
     with pytest.raises(UnusableSource, match="several caches of super_glue/rte"):
         find_prepared(request_of(data_dir=None))
+
+
+def test_many_missing_sources_are_named_without_a_remedy_each():
+    missing = {(f"d{i}", source): f"d{i} lacks {source}" for i in range(4) for source in "ab"}
+    text = missing_text(missing)
+    assert text.startswith("- d0, d1, d2, d3\nThe first: d0 lacks a\n`flan doctor")
+    few = dict(list(missing.items())[:2])
+    assert missing_text(few) == "- d0 lacks a\n- d0 lacks b"
 
 
 def test_missing_sources_are_all_named_or_skipped(request_of):
