@@ -7,6 +7,7 @@ No TensorFlow here; `flan.data.seqio_vocabulary` wraps one for seqio.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -119,9 +120,15 @@ def load_vocabulary(path: str | Path) -> SentencePieceVocabulary | HuggingFaceVo
 
 def _load_sentencepiece(path: Path) -> SentencePieceVocabulary:
     try:
-        return SentencePieceVocabulary(path.read_bytes())
+        return _sentencepiece(path.read_bytes())
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+@functools.lru_cache(maxsize=2)
+def _sentencepiece(model: bytes) -> SentencePieceVocabulary:
+    """A model's only one: it is asked for again and again, and remembers the words it has met."""
+    return SentencePieceVocabulary(model)
 
 
 def _read_description(folder: Path) -> dict[str, Any]:

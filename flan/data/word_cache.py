@@ -40,7 +40,7 @@ def encodes_by_words(model: bytes) -> bool:
         and not trainer.treat_whitespace_as_suffix
         and "\n" in user_defined
         and user_defined <= {"\n", "\t"}
-        and not any(SPACE_MARK in p.piece[1:] for p in proto.pieces if p.type == p.NORMAL)
+        and not any(p.piece.rfind(SPACE_MARK) > 0 for p in proto.pieces)
     )
 
 
