@@ -1,13 +1,13 @@
 """Prepares caches: TFDS rows -> fields -> rendered and tokenized examples.
 
-Rows first, a job for each source and split, then tokens, a job for each shard of a token
-cache; both by worker processes. What is there is kept, so that running again after a kill
-does the rest. Nobody has to call this by hand: whoever needs caches calls
+Worker processes do a source's split or a shard of a token cache at a time. What is there
+is kept, so that running again after a kill does the rest. Nobody has to call this by hand: whoever needs caches calls
 `ensure_prepared`, which makes what is missing in a process of its own.
 """
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 import json
@@ -17,17 +17,20 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from tqdm import tqdm
+
 from flan.catalog.registry import get_dataset
-from flan.data.cache import TaskCache
+from flan.data.cache import TaskCache, TaskCacheWriter
 from flan.data.cache_lock import preparing
 from flan.data.cache_plan import Request, RowsItem, TokensItem, plan_rows, plan_tokens
 from flan.data.phrasing import option_sets
 from flan.data.prepare_jobs import rows_job, tokens_job, writer_of
 from flan.data.row_cache import RowCache
 from flan.data.vocabulary import check_round_trip, load_vocabulary
-from flan.data.workers import default_workers, run_jobs
+from flan.data.workers import Workers, default_workers
 from flan.progress import progress_bar
 
+_JOBS = "flan.data.prepare_jobs"  # what worker processes import
 _WORTH_WORKERS = 20_000  # rows and examples below which starting processes takes longer
 
 
@@ -90,11 +93,13 @@ def prepare(request: Request, workers: int | None = None) -> Prepared:
     """
     rows, missing = plan_rows(request)
     with preparing(request.cache_dir):
-        _prepare_rows(request, rows, workers)
-        tokens = plan_tokens(request, rows)
-        if any(not item.done for item in tokens):
-            check_vocabulary(request, [item.dataset for item in tokens])
-            _prepare_tokens(request, tokens, workers)
+        tokens = _done_tokens(request, rows)
+        if tokens is None:
+            # Their processes start while the vocabulary is looked at.
+            with Workers(_count(request, rows, workers), [_JOBS]) as processes:
+                if request.vocabulary is not None:
+                    check_vocabulary(request, [i.dataset for i in rows if i.split == "train"])
+                tokens = _Preparation(request, rows, processes).run()
     return Prepared.of(rows, tokens, missing)
 
 
@@ -104,10 +109,8 @@ def find_prepared(request: Request) -> Prepared | None:
     Raises what `prepare` raises before it starts to work.
     """
     rows, missing = plan_rows(request)
-    if not all(item.done for item in rows):
-        return None
-    tokens = plan_tokens(request, rows)
-    return Prepared.of(rows, tokens, missing) if all(item.done for item in tokens) else None
+    tokens = _done_tokens(request, rows)
+    return None if tokens is None else Prepared.of(rows, tokens, missing)
 
 
 def ensure_prepared(request: Request, workers: int | None = None) -> Prepared:
@@ -151,15 +154,81 @@ def arguments(request: Request) -> list[str]:
     return flags
 
 
-def _prepare_rows(request: Request, items: Sequence[RowsItem], workers: int | None) -> None:
-    todo = [item for item in items if not item.done]
-    if not todo:
-        return
-    jobs = [functools.partial(rows_job, request, item) for item in todo]
-    total = sum(item.size for item in todo)
-    with progress_bar(total, "rows", "row") as bar:
-        for count in run_jobs(jobs, _workers(workers, total, todo)):
-            bar.update(count)
+class _Preparation:
+    """Makes what is missing: rows first, and a dataset's tokens once its training rows are there.
+
+    Rows are a job for each source and split, tokens one for each shard of a token cache. All
+    wait in one queue, so that no process is idle while another one finishes.
+    """
+
+    def __init__(self, request: Request, rows: Sequence[RowsItem], workers: Workers):
+        self._request, self._rows, self._workers = request, rows, workers
+        self._train: dict[str, list[RowsItem]] = {}
+        for item in rows:
+            if item.split == "train" and request.vocabulary is not None:
+                self._train.setdefault(item.dataset, []).append(item)
+        self._rows_left: collections.Counter[str] = collections.Counter()
+        self._shards_left: dict[Path, int] = {}
+        self._planned: dict[str, list[TokensItem]] = {}
+        self._bars: dict[str, tqdm] = {}
+
+    def run(self) -> list[TokensItem]:
+        """Does it; returns the token caches."""
+        try:
+            # The longest first: at the end, the short ones fill the gaps.
+            todo = [item for item in self._rows if not item.done]
+            if todo:
+                self._show("rows", "row", sum(item.size for item in todo))
+            for item in sorted(todo, key=lambda item: -item.size):
+                self._rows_left[item.dataset] += item.split == "train"
+                job = functools.partial(rows_job, self._request, item)
+                self._workers.add(job, functools.partial(self._rows_done, item))
+            for dataset in self._train:
+                if not self._rows_left[dataset]:
+                    self._add_tokens(dataset)
+            self._workers.run()
+        finally:
+            for bar in self._bars.values():
+                bar.close()
+        return [item for dataset in self._train for item in self._planned[dataset]]
+
+    def _rows_done(self, item: RowsItem, count: int) -> None:
+        self._bars["rows"].update(count)
+        if item.split == "train":
+            self._rows_left[item.dataset] -= 1
+            if item.dataset in self._train and not self._rows_left[item.dataset]:
+                self._add_tokens(item.dataset)
+
+    def _add_tokens(self, dataset: str) -> None:
+        items = plan_tokens(self._request, self._train[dataset])
+        self._planned[dataset] = items
+        for item in (item for item in items if not item.done):
+            writer = writer_of(item)
+            missing = writer.missing()
+            new = sum(len(writer.shards[shard]) for shard in missing)
+            total = sum(map(len, writer.shards))
+            self._show("tokens", "example", total, total - new)
+            self._shards_left[item.path] = len(missing)
+            for shard in missing:
+                job = functools.partial(tokens_job, self._request, item, shard)
+                self._workers.add(job, functools.partial(self._shard_done, writer))
+            if not missing:
+                writer.finish()
+
+    def _shard_done(self, writer: TaskCacheWriter, result: tuple[Path, int]) -> None:
+        path, count = result
+        self._bars["tokens"].update(count)
+        self._shards_left[path] -= 1
+        if not self._shards_left[path]:
+            writer.finish()
+
+    def _show(self, name: str, unit: str, more: int, done: int = 0) -> None:
+        """Adds to what a bar expects."""
+        if name not in self._bars:
+            self._bars[name] = progress_bar(more, name, unit, initial=done)
+        else:
+            self._bars[name].total += more
+            self._bars[name].update(done)
 
 
 def check_vocabulary(request: Request, datasets: Iterable[str]) -> None:
@@ -172,30 +241,23 @@ def check_vocabulary(request: Request, datasets: Iterable[str]) -> None:
         raise ValueError(f"{request.vocabulary}: {error}") from None
 
 
-def _prepare_tokens(request: Request, items: Sequence[TokensItem], workers: int | None) -> None:
-    todo = [item for item in items if not item.done]
-    writers = {item.path: writer_of(item) for item in todo}
-    work = [(item, shard) for item in todo for shard in writers[item.path].missing()]
-    jobs = [functools.partial(tokens_job, request, item, shard) for item, shard in work]
-    left = {item.path: len(writers[item.path].missing()) for item in todo}
-    total = sum(len(shard) for writer in writers.values() for shard in writer.shards)
-    new = sum(len(writers[item.path].shards[shard]) for item, shard in work)
-    for path, count in left.items():
-        if not count:
-            writers[path].finish()
-    with progress_bar(total, "tokens", "example", initial=total - new) as bar:
-        for path, count in run_jobs(jobs, _workers(workers, new, todo)):
-            bar.update(count)
-            left[path] -= 1
-            if not left[path]:
-                writers[path].finish()
+def _done_tokens(request: Request, rows: Sequence[RowsItem]) -> list[TokensItem] | None:
+    """The token caches of a request if they and the row caches are all there."""
+    if not all(item.done for item in rows):
+        return None
+    tokens = plan_tokens(request, rows)
+    return tokens if all(item.done for item in tokens) else None
 
 
-def _workers(asked: int | None, work: int, items: Sequence[RowsItem | TokensItem]) -> int:
-    if any(not is_shipped(item) for item in items):
+def _count(request: Request, rows: Sequence[RowsItem], asked: int | None) -> int:
+    """How many processes are worth their start."""
+    if not all(map(is_shipped, rows)):
         return 1
     if asked is not None:
         return asked
+    work = sum(item.size for item in rows if not item.done)
+    if request.vocabulary is not None:
+        work += request.epochs * sum(item.size for item in rows if item.split == "train")
     return default_workers() if work >= _WORTH_WORKERS else 1
 
 

@@ -285,8 +285,10 @@ def test_a_killed_preparation_is_taken_up(demo_data_dir, tmp_path, vocabulary, m
     command = [sys.executable, "-c", KILLED, "prepare", *arguments(request), "--workers", "1"]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    # In the second cache. `glob`, unlike Path.rglob, bears with folders that vanish meanwhile.
-    while not glob.glob(str(tmp_path / "cache" / "tokens" / "anli" / ".*" / "shard-00003.npz")):
+    # One cache is done and another begun. `glob`, unlike Path.rglob, bears with folders that
+    # vanish meanwhile.
+    wanted = [str(tmp_path / f"cache/tokens/*/{p}") for p in (f"*/{MANIFEST}", ".*/*-00003.npz")]
+    while not all(map(glob.glob, wanted)):
         assert time.monotonic() < deadline
         assert process.poll() is None, "ended before it could be killed"
         time.sleep(0.01)

@@ -8,7 +8,17 @@ import time
 
 import pytest
 
-from flan.data.workers import default_workers, run_jobs
+from flan.data.workers import Workers, default_workers
+
+
+def run_jobs(jobs, count):
+    results = []
+    with Workers(count, ["flan.data.workers", "no.such.module"]) as workers:
+        for job in jobs:
+            workers.add(job, results.append)
+        workers.run()
+    return results
+
 
 JOBS = [functools.partial(pow, 2, n) for n in range(6)]
 
@@ -21,6 +31,29 @@ def test_all_results_come(workers):
 def test_one_worker_is_this_process():
     assert list(run_jobs([functools.partial(os.getpid)] * 3, 1)) == [os.getpid()] * 3
     assert os.getpid() not in list(run_jobs([functools.partial(os.getpid)] * 3, 2))
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_end_of_a_job_may_add_others(count):
+    results = []
+    with Workers(count) as workers:
+
+        def halve(number):
+            results.append(number)
+            if number > 1:
+                workers.add(functools.partial(int, number // 2), halve)
+
+        workers.add(functools.partial(int, 40), halve)
+        workers.run()
+    assert results == [40, 20, 10, 5, 2, 1]
+
+
+def test_jobs_not_begun_are_dropped_after_an_error(tmp_path):
+    folders = [tmp_path / str(number) for number in range(2000)]
+    jobs = [functools.partial(os.mkdir, folder) for folder in folders]
+    with pytest.raises(ZeroDivisionError):
+        run_jobs([functools.partial(divmod, 1, 0), *jobs], 2)
+    assert not all(folder.exists() for folder in folders)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -37,10 +70,13 @@ def test_a_dead_worker_is_said():
 def test_workers_end_with_a_killed_parent(tmp_path):
     code = """
 import functools, os, time
-from flan.data.workers import run_jobs
+from flan.data.workers import Workers
 if __name__ == "__main__":
-    jobs = [functools.partial(os.system, f"echo $PPID > {n}; exec sleep 60") for n in range(2)]
-    list(run_jobs(jobs, 2))
+    with Workers(2) as workers:
+        for n in range(2):
+            job = functools.partial(os.system, f"echo $PPID > {n}; exec sleep 60")
+            workers.add(job, print)
+        workers.run()
 """
     (tmp_path / "main.py").write_text(code)
     parent = subprocess.Popen([sys.executable, "main.py"], cwd=tmp_path)
