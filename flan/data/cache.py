@@ -244,8 +244,12 @@ class TaskCacheWriter:
                     "sha256": {p.name: _checksum(p) for p in sorted(folder.iterdir())},
                 }
                 atomic.write_json(folder / MANIFEST, manifest)
-        shutil.rmtree(self.partial, ignore_errors=True)
+        self.clean()
         return TaskCache.open(self.path)
+
+    def clean(self) -> None:
+        """Removes the shards of a finished cache, which a kill may have left."""
+        shutil.rmtree(self.partial, ignore_errors=True)
 
     def _write_arrays(self, folder: Path) -> list[int]:
         shards = [self._read_shard(i) for i in range(len(self.shards))]

@@ -202,8 +202,11 @@ class _Preparation:
     def _add_tokens(self, dataset: str) -> None:
         items = plan_tokens(self._request, self._train[dataset])
         self._planned[dataset] = items
-        for item in (item for item in items if not item.done):
+        for item in items:
             writer = writer_of(item)
+            if item.done:
+                writer.clean()
+                continue
             missing = writer.missing()
             new = sum(len(writer.shards[shard]) for shard in missing)
             total = sum(map(len, writer.shards))

@@ -130,6 +130,14 @@ def test_what_is_there_is_kept(request_of, monkeypatch):
     assert find_prepared(request_of()) == prepared
 
 
+def test_shards_of_a_finished_cache_are_removed(request_of):
+    (path,) = prepare(request_of()).tokens.values()
+    left = path.parent / f".{path.name}.partial"
+    left.mkdir()
+    prepare(request_of("rte", "arc"))
+    assert not left.exists()
+
+
 def test_a_changed_template_touches_its_dataset_alone(request_of, tmp_path, monkeypatch):
     before = prepare(request_of("rte", "arc"))
     original = templates_load._load
