@@ -81,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--score",
         default="sum",
-        help="what ranks options: sum of token log-probabilities (default), token_mean or byte_mean",
+        help="what ranks options: sum of token log-probabilities (default), token_mean, byte_mean, or pmi (the gain over an empty input); metrics by all of them are kept",
     )
     parser.add_argument(
         "--seed", type=int, default=0, help="of the exemplars of few-shot modes (default: 0)"

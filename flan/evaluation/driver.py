@@ -10,10 +10,12 @@ from typing import Any
 from flan.catalog.dataset import Dataset
 from flan.catalog.registry import get_datasets
 from flan.evaluation import results, summary
-from flan.evaluation.cells import CellJob, run_cells
+from flan.evaluation.cell_job import CellJob
+from flan.evaluation.cells import run_cells
 from flan.evaluation.model import EvaluationModel
 from flan.evaluation.modes import Exemplars, templates_for
 from flan.evaluation.rows import Rows, RowSet, RowStore, spread
+from flan.evaluation.scoring import UnconditionalScores
 from flan.evaluation.settings import CellSettings, cell_details
 from flan.progress import progress_bar
 from flan.suggest import unknown_name
@@ -115,6 +117,7 @@ def evaluate(
     done = {i: cell for i, cell in finished.items() if cell is not None and resume}
     kept = len(done)
     waiting = [j for j in jobs if j.cell_id not in done]
+    unconditional = UnconditionalScores()
     total = sum(min(len(j.rows), limit or len(j.rows)) for j in waiting)
     try:
         with (
@@ -124,7 +127,9 @@ def evaluate(
             for group in _groups(waiting, limit, exemplars):
                 place = group[0].cell_id
                 bar.set_postfix_str(f"{place.dataset} {place.split} {place.template}")
-                for cell, predictions in run_cells(model, group, settings, bar.update):
+                for cell, predictions in run_cells(
+                    model, group, settings, bar.update, unconditional
+                ):
                     results.write_cell(out_dir, cell, predictions)
                     done[cell.id] = cell
     finally:

@@ -55,6 +55,7 @@ class RankRequest:
       context: token ids read first.
       options: token ids of each option, scored one by one.
       option_bytes: UTF-8 length of each option's text, at least 1.
+      domain: what stands for the context where an option is scored without it (PMI).
       cut: context tokens that did not fit.
       cut_options: option tokens that did not fit, summed over options.
     """
@@ -62,6 +63,7 @@ class RankRequest:
     context: tuple[int, ...]
     options: tuple[tuple[int, ...], ...]
     option_bytes: tuple[int, ...]
+    domain: tuple[int, ...] = ()
     cut: int = 0
     cut_options: int = 0
 
@@ -84,8 +86,14 @@ def rank_requests(
     tokenizer: Tokenizer,
     form: Format = "instructions",
     lengths: Lengths | None = None,
+    reads_start: bool = True,
 ) -> list[RankRequest]:
-    """Requests to score the options of each example; ValueError where one has none."""
+    """Requests to score the options of each example; ValueError where one has none.
+
+    Without the example's input an option follows EOS in `instructions` form (an empty x), in
+    `baseline` form the start token alone, or EOS for a model that reads none
+    (`reads_start`).
+    """
     for number, example in enumerate(rendered):
         if not example.options:
             raise ValueError(
@@ -93,8 +101,10 @@ def rank_requests(
                 "generate an answer instead"
             )
     lengths = lengths or Lengths()
-    make = _instruction_ranks if form == "instructions" else _baseline_ranks
-    return make(rendered, tokenizer, lengths)
+    if form == "instructions":
+        return _instruction_ranks(rendered, tokenizer, lengths)
+    domain = () if reads_start else (tokenizer.eos_id,)
+    return _baseline_ranks(rendered, tokenizer, lengths, domain)
 
 
 def generation_requests(
@@ -118,17 +128,9 @@ def answer_text(text: str, form: Format) -> str:
     return text.strip() if form == "instructions" else text.split("\n", 1)[0].strip()
 
 
-def stop_id(tokenizer: Tokenizer, form: Format) -> int:
-    """The token that ends an answer: EOS, or in `baseline` form a newline that is a token.
-
-    Where newlines are parts of tokens, generation runs on to EOS and `answer_text` cuts.
-    """
-    if form == "baseline":
-        (ids,) = tokenizer.encode_batch(["one\ntwo"])
-        for token in ids:
-            if tokenizer.decode([token]) == "\n":
-                return token
-    return tokenizer.eos_id
+def newline_ids(tokenizer: Tokenizer, vocab_size: int) -> tuple[int, ...]:
+    """All tokens with a line end in them: each ends an answer in `baseline` form."""
+    return tuple(i for i in range(vocab_size) if "\n" in tokenizer.decode([i]))
 
 
 def _instruction_ranks(
@@ -146,6 +148,7 @@ def _instruction_ranks(
                 context=(*x[:kept], eos),
                 options=tuple((*y[:kept_option], eos) for y in options),
                 option_bytes=_byte_lengths(example.options),
+                domain=(eos,),
                 cut=max(len(x) - kept, 0),
                 cut_options=sum(max(len(y) - kept_option, 0) for y in options),
             )
@@ -154,7 +157,7 @@ def _instruction_ranks(
 
 
 def _baseline_ranks(
-    rendered: Sequence[Rendered], tokenizer: Tokenizer, lengths: Lengths
+    rendered: Sequence[Rendered], tokenizer: Tokenizer, lengths: Lengths, domain: tuple[int, ...]
 ) -> list[RankRequest]:
     contexts = tokenizer.encode_batch([r.input for r in rendered])
     # The whole is encoded at once: where a token spans the border, separate pieces would
@@ -172,6 +175,7 @@ def _baseline_ranks(
                 context=context,
                 options=tuple(y[: lengths.targets] for y in options),
                 option_bytes=_byte_lengths(example.options),
+                domain=domain,
                 cut=cut,
                 cut_options=sum(max(len(y) - lengths.targets, 0) for y in options),
             )

@@ -14,7 +14,8 @@ from flan.evaluation.generation import GenerationShapes
 from flan.evaluation.model import EvaluationModel
 from flan.evaluation.modes import Mode
 from flan.evaluation.prompts import Lengths
-from flan.evaluation.scoring import SCORES, BatchShapes, ScoreName
+from flan.evaluation.scores import SCORES, ScoreName
+from flan.evaluation.shapes import BatchShapes
 from flan.suggest import unknown_name
 from flan.templates.template import Template
 
@@ -86,6 +87,7 @@ def cell_details(
         "mode": settings.mode.name,
         **few_shot,
         "score": settings.score,
+        "scores": list(SCORES),
         "lengths": dataclasses.asdict(settings.lengths),
         "dtype": model.dtype,
         "metrics": list(dataset.metrics),

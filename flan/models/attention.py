@@ -21,7 +21,10 @@ MASKED = -1e10
 
 
 def attention_mask(
-    length: int, segment_ids: jax.Array | None, bidirectional: jax.Array | None
+    length: int,
+    segment_ids: jax.Array | None,
+    bidirectional: jax.Array | None,
+    option_ids: jax.Array | None = None,
 ) -> jax.Array:
     """Who may look at whom.
 
@@ -30,6 +33,8 @@ def attention_mask(
       segment_ids: int32 `[B, L]`; a token sees only its own segment.
       bidirectional: int32 or bool `[B, L]`; tokens marked 1 see one another in both
         directions (prefix-LM), the rest looks back only.
+      option_ids: int32 `[B, L]`; a token sees its own option, and option 0, which is what
+        the options of a segment share.
 
     Returns:
       bool `[B or 1, 1, L, L]`, queries before keys.
@@ -41,6 +46,9 @@ def attention_mask(
         mask = mask | (both[:, :, None] & both[:, None, :])
     if segment_ids is not None:
         mask = mask & (segment_ids[:, :, None] == segment_ids[:, None, :])
+    if option_ids is not None:
+        keys = option_ids[:, None, :]
+        mask = mask & ((keys == 0) | (keys == option_ids[:, :, None]))
     return mask[:, None]
 
 

@@ -42,7 +42,11 @@ class RelativeBias(nn.Module):
 
     @nn.compact
     def __call__(
-        self, query_length: int, key_length: int, query_positions: jax.Array | None = None
+        self,
+        query_length: int,
+        key_length: int,
+        query_positions: jax.Array | None = None,
+        key_positions: jax.Array | None = None,
     ) -> jax.Array:
         """Bias of each query on each key.
 
@@ -50,12 +54,14 @@ class RelativeBias(nn.Module):
           query_length: number of queries, the last of which sees all keys; without
             `query_positions` it must equal `key_length`.
           key_length: number of keys, at positions 0, 1, ...
-          query_positions: int32 `[B]`, position of the single query of each row, for
-            decoding against a cache of keys.
+          query_positions: int32 `[B, query_length]`, for queries that do not stand where
+            their place in the row says. A gather, which costs what the plain case does not.
+          key_positions: int32 `[B, key_length]`, all below `key_length`; with
+            `query_positions` only.
 
         Returns:
-          float32 `[1, heads, query_length, key_length]`, or `[B, heads, 1, key_length]`
-          with `query_positions`.
+          float32 `[1, heads, query_length, key_length]`, or `[B, heads, query_length,
+          key_length]` with `query_positions`.
         """
         table = param_with_axes(
             "rel_embedding",
@@ -70,9 +76,9 @@ class RelativeBias(nn.Module):
         one_hot = np.eye(self.num_buckets, dtype=np.float32)[buckets]
         by_distance = jnp.matmul(table, one_hot.T, precision=jax.lax.Precision.HIGHEST)
         if query_positions is not None:
-            distance = query_positions[:, None] - jnp.arange(key_length)  # [B, keys]
-            rows = by_distance[:, jnp.clip(distance, 0)]  # [heads, B, keys]
-            return rows.transpose(1, 0, 2)[:, :, None, :]
+            keys = jnp.arange(key_length)[None] if key_positions is None else key_positions
+            distance = query_positions[:, :, None] - keys[:, None, :]  # [B, queries, keys]
+            return by_distance[:, jnp.clip(distance, 0)].swapaxes(0, 1)
         assert query_length == key_length, (query_length, key_length)
         return toeplitz(by_distance)[None]
 

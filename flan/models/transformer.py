@@ -102,6 +102,7 @@ class Transformer(nn.Module):
         prefill: bool = False,
         prefill_lengths: jax.Array | None = None,
         logit_positions: jax.Array | None = None,
+        decoder_option_ids: jax.Array | None = None,
     ) -> jax.Array:
         """Logits of the next token at each place.
 
@@ -111,7 +112,7 @@ class Transformer(nn.Module):
             tell padding (0) from text. None: everything is text.
           decoder_segment_ids: int32 `[B, L]`, one number for each packed example.
           decoder_positions: int32 `[B, L]`, for rotary embeddings. The relative bias counts
-            places in the row, the same thing within a segment.
+            places in the row, the same thing within a segment without options.
           decoder_causal_attention: `[B, L]`, 1 where attention is bidirectional.
           enable_dropout: needs a `dropout` random stream when the rate is not 0.
           decode: make an empty cache of L slots, or, with a cache, read one token a row.
@@ -119,10 +120,18 @@ class Transformer(nn.Module):
           prefill: fill the cache with L tokens.
           prefill_lengths: int32 `[B]`, real tokens of each row of a prefill; all L if None.
           logit_positions: int32 `[B, N]`; logits at these places only.
+          decoder_option_ids: int32 `[B, L]`, for segments with several continuations of one
+            text: 0 for the text, 1, 2, ... for each continuation, which sees the text and
+            itself. Needs `decoder_positions`: each continuation's follow the text's.
 
         Returns:
           float32 `[B, L, V]`, or `[B, N, V]` with `logit_positions`.
+
+        Raises:
+          ValueError: `decoder_option_ids` without `decoder_positions`.
         """
+        if decoder_option_ids is not None and decoder_positions is None:
+            raise ValueError("decoder_option_ids need decoder_positions: places say nothing then")
         config = self.config
         batch, length = decoder_input_tokens.shape
         param_dtype = jnp.dtype(config.param_dtype)
@@ -150,6 +159,7 @@ class Transformer(nn.Module):
             decode,
             prefill,
             prefill_lengths,
+            decoder_option_ids,
         )
         bias = None
         if config.positions == "relative":
@@ -160,10 +170,12 @@ class Transformer(nn.Module):
                 param_dtype,
                 name="relpos_bias",
             )
-            if step_slots is None:
-                bias = relative(length, length)
+            if step_slots is not None:
+                bias = relative(1, step_slots, positions)
+            elif decoder_option_ids is not None:
+                bias = relative(length, length, positions, positions)
             else:
-                bias = relative(1, step_slots, positions[:, 0])
+                bias = relative(length, length)
             bias = constrain(bias, None, "heads", None, None)
 
         x = self._layers(not enable_dropout, decode, prefill)(x, bias, mask, positions)[0]
@@ -210,6 +222,7 @@ class Transformer(nn.Module):
         decode: bool,
         prefill: bool,
         prefill_lengths: jax.Array | None,
+        option_ids: jax.Array | None,
     ) -> tuple[jax.Array, jax.Array, int | None]:
         """Positions `[B, L]`, mask `[B or 1, 1, L, S]`, and the cache's size in a decoding step."""
         row = jnp.broadcast_to(jnp.arange(length, dtype=jnp.int32), (batch, length))
@@ -234,5 +247,5 @@ class Transformer(nn.Module):
             return row, attention_mask(length, None, bidirectional), None
         if segment_ids is None and targets is not None:
             segment_ids = (targets > 0).astype(jnp.int32)
-        mask = attention_mask(length, segment_ids, bidirectional)
+        mask = attention_mask(length, segment_ids, bidirectional, option_ids)
         return row if positions is None else positions, mask, None

@@ -5,8 +5,9 @@ import pytest
 from flan.catalog.clusters import EXTRA, all_datasets
 from flan.catalog.registry import get_dataset
 from flan.data.example_rows import demo_examples
-from flan.evaluation.cells import rank_metrics, text_metrics
+from flan.evaluation.generation_cells import text_metrics
 from flan.evaluation.metrics import get_metric
+from flan.evaluation.rank_cells import rank_metrics
 
 
 @pytest.mark.parametrize("name", [*all_datasets(), *EXTRA])

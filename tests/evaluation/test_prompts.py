@@ -5,8 +5,8 @@ from flan.evaluation.prompts import (
     Lengths,
     answer_text,
     generation_requests,
+    newline_ids,
     rank_requests,
-    stop_id,
 )
 from flan.templates import load_templates, render
 from flan.templates.template import Rendered, Template, Text
@@ -114,16 +114,27 @@ def test_a_baseline_answer_stops_at_a_newline(characters, checkpoint):
 
     pieces = load_vocabulary(checkpoint[0] / "vocabulary")
     for vocabulary in (characters, pieces):
-        assert stop_id(vocabulary, "instructions") == vocabulary.eos_id
-        assert vocabulary.decode([stop_id(vocabulary, "baseline")]) == "\n"
+        ids = newline_ids(vocabulary, vocabulary.vocab_size)
+        assert [vocabulary.decode([i]) for i in ids] == ["\n"]
 
     class Joined(type(characters)):
-        def decode(self, ids):
-            return super().decode(ids) + "."
+        """Its newlines are parts of longer tokens too."""
 
-    assert stop_id(Joined(), "baseline") == characters.eos_id
+        def decode(self, ids):
+            return super().decode(ids).replace("b", "b.\n")
+
+    ids = newline_ids(Joined(), characters.vocab_size)
+    assert [characters.decode([i]) for i in ids] == ["\n", "b"]
 
 
 def test_lengths_leave_room_for_eos():
     with pytest.raises(ValueError, match="2 or more"):
         Lengths(1, 256)
+
+
+def test_options_are_scored_without_their_input_too(characters):
+    rendered = [render(LIKES, choice(("yes", "no"), 1, text="ab"))]
+    assert rank_requests(rendered, characters)[0].domain == (characters.eos_id,)
+    assert rank_requests(rendered, characters, "baseline")[0].domain == ()
+    (request,) = rank_requests(rendered, characters, "baseline", reads_start=False)
+    assert request.domain == (characters.eos_id,)

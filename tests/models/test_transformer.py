@@ -77,6 +77,27 @@ def test_examples_of_a_packed_row_do_not_see_each_other(config):
 
 
 @CONFIGS
+def test_options_share_a_prefix_and_do_not_see_each_other(config):
+    run = compiled(config)
+    prefix, options = tokens(1, 6), (tokens(1, 4, seed=2), tokens(1, 1, seed=3), tokens(1, 3))
+    before = tokens(1, 3, seed=4)  # another example in the same row
+    packed = np.concatenate([before, prefix, *options], axis=1)
+    segments = np.array([[1] * 3 + [2] * 14])
+    ids = np.array([[0] * 9 + [1] * 4 + [2] + [3] * 3])
+    positions = np.array([[*range(3), *range(6), *range(6, 10), 6, *range(6, 9)]])
+    logits = run(packed, None, segments, positions, decoder_option_ids=ids)
+    start = 9
+    for option in options:
+        alone = run(np.concatenate([prefix, option], axis=1))
+        place = slice(start, start + option.shape[1])
+        np.testing.assert_allclose(logits[:, 3:9], alone[:, :6], atol=2e-5)
+        np.testing.assert_allclose(logits[:, place], alone[:, 6:], atol=2e-5)
+        start = place.stop
+    with pytest.raises(ValueError, match="need decoder_positions"):
+        run(packed, None, segments, decoder_option_ids=ids)
+
+
+@CONFIGS
 def test_the_future_and_padding_change_nothing(config):
     run = compiled(config)
     text = tokens(2, 8)
