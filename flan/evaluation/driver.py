@@ -15,7 +15,6 @@ from flan.evaluation.cells import run_cells
 from flan.evaluation.model import EvaluationModel
 from flan.evaluation.modes import Exemplars, templates_for
 from flan.evaluation.rows import Rows, RowSet, RowStore, spread
-from flan.evaluation.scoring import UnconditionalScores
 from flan.evaluation.settings import CellSettings, cell_details
 from flan.progress import progress_bar
 from flan.suggest import unknown_name
@@ -117,19 +116,16 @@ def evaluate(
     done = {i: cell for i, cell in finished.items() if cell is not None and resume}
     kept = len(done)
     waiting = [j for j in jobs if j.cell_id not in done]
-    unconditional = UnconditionalScores()
     total = sum(min(len(j.rows), limit or len(j.rows)) for j in waiting)
     try:
         with (
             progress_bar(total, f"evaluate {model.label}", unit="ex") as bar,
-            model.precision(),
+            model.running(),
         ):
             for group in _groups(waiting, limit, exemplars):
                 place = group[0].cell_id
                 bar.set_postfix_str(f"{place.dataset} {place.split} {place.template}")
-                for cell, predictions in run_cells(
-                    model, group, settings, bar.update, unconditional
-                ):
+                for cell, predictions in run_cells(model, group, settings, bar.update):
                     results.write_cell(out_dir, cell, predictions)
                     done[cell.id] = cell
     finally:

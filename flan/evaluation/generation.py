@@ -1,15 +1,19 @@
-"""Greedy answers to many prompts, in batches of prompts of similar length."""
+"""Answers to many prompts: prompts of similar length together, each slot refilled when it is free."""
 
 from __future__ import annotations
 
+import collections
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from flan.evaluation.prompts import GenerationRequest
+from flan.models.beam_search import beam_search
+from flan.models.decoding import Slots, admit, advance, empty_slots
+from flan.models.sampling import Decoding
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,14 +24,16 @@ class GenerationShapes:
       prompt_length: the longest prompt.
       batch_rows: prompts decoded together.
       shortest: the shortest padded length; lengths double up to `prompt_length`.
+      admitted: prompts read together; as many slots must be free before more are read.
     """
 
     prompt_length: int = 1024
     batch_rows: int = 8
     shortest: int = 64
+    admitted: int = 4
 
     def __post_init__(self) -> None:
-        if min(self.prompt_length, self.batch_rows, self.shortest) < 1:
+        if min(self.prompt_length, self.batch_rows, self.shortest, self.admitted) < 1:
             raise ValueError(f"generation shapes must be positive, got {self}")
 
     def of(self, length: int) -> int:
@@ -49,61 +55,146 @@ def generate(
     requests: Sequence[GenerationRequest],
     *,
     eos_id: int,
+    stop_ids: Sequence[int] = (),
     start_id: int | None = 0,
     max_new_tokens: int = 256,
+    decoding: Decoding | None = None,
+    ids: Sequence[int] | None = None,
     shapes: GenerationShapes | None = None,
     on_progress: Callable[[int], Any] = lambda done: None,
 ) -> list[list[int]]:
-    """The greedy continuation of each prompt, in the order given.
+    """The continuation of each prompt, in the order given.
 
     Args:
-      model: a `flan.models.Transformer`.
+      model: a `flan.models.Transformer`, faster as `flan.models.decoding.unrolled` gives it.
       params: its parameters.
       requests: prompts of one token or more.
-      eos_id: ends an answer.
+      eos_id: ends an answer and is left out of it.
+      stop_ids: further tokens that end an answer, and stay its last.
       start_id: token read before a prompt (`EvaluationModel.start_id`); None for a model that
         begins with the prompt itself.
-      max_new_tokens: tokens written at most, EOS included.
-      shapes: how prompts are batched.
+      max_new_tokens: tokens written at most, the last one included.
+      decoding: how tokens are chosen; greedily by default.
+      ids: a number for each prompt, which with the seed decides what is drawn for it; its
+        place by default.
+      shapes: how prompts are batched; no answer depends on it.
       on_progress: called with the number of prompts finished since its last call.
 
     Returns:
-      Token ids of each answer, without EOS and what follows.
+      Token ids of each answer.
 
     Raises:
       ValueError: an empty prompt, or one longer than `shapes.prompt_length`.
     """
-    from flan.models.decoding import greedy_decode
-
     shapes = shapes or GenerationShapes()
+    decoding = decoding or Decoding()
+    numbers = range(len(requests)) if ids is None else ids
     by_length: dict[int, list[int]] = {}
-    for number, request in enumerate(requests):
+    for place, request in enumerate(requests):
         if not request.prompt:
-            raise ValueError(f"prompt {number} is empty; there is nothing to continue")
-        by_length.setdefault(shapes.of(len(request.prompt)), []).append(number)
+            raise ValueError(f"prompt {place} is empty; there is nothing to continue")
+        by_length.setdefault(shapes.of(len(request.prompt)), []).append(place)
 
+    stops = tuple(dict.fromkeys((eos_id, *stop_ids)))
+    run = _decode if decoding.beams == 1 else _search
     answers: list[list[int]] = [[] for _ in requests]
-    for length in sorted(by_length):
-        # A batch decodes until its slowest row is done: neighbours in length share one.
-        numbers = sorted(by_length[length], key=lambda n: len(requests[n].prompt))
-        for first in range(0, len(numbers), shapes.batch_rows):
-            chosen = numbers[first : first + shapes.batch_rows]
-            # Rows without a prompt repeat a real one, which cannot outlast it.
-            filled = chosen + chosen[-1:] * (shapes.batch_rows - len(chosen))
-            prompts = np.zeros((shapes.batch_rows, length), np.int32)
-            for row, number in enumerate(filled):
-                prompts[row, : len(requests[number].prompt)] = requests[number].prompt
-            lengths = np.array([len(requests[n].prompt) for n in filled], np.int32)
-            written = greedy_decode(
-                model,
-                params,
-                jnp.asarray(prompts),
-                jnp.asarray(lengths),
-                max_new_tokens=max_new_tokens,
-                eos_id=eos_id,
-                bos_id=start_id,
-            )
-            for number, ids in zip(chosen, np.asarray(written).tolist(), strict=False):
-                answers[number] = ids[: ids.index(eos_id)] if eos_id in ids else ids
-            on_progress(len(chosen))
+    for length, places in sorted(by_length.items()):
+        prompts = [_Prompt(p, requests[p].prompt, numbers[p] % 2**32) for p in places]
+        for place, answer in run(
+            model, params, prompts, length, stops, start_id, max_new_tokens, decoding, shapes
+        ):
+            answers[place] = answer[:-1] if answer[-1] == eos_id else answer
+            on_progress(1)
     return answers
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Prompt:
+    """A prompt, its place among the requests, and its number for drawing."""
+
+    place: int
+    tokens: tuple[int, ...]
+    number: int
+
+
+def _padded(
+    prompts: Sequence[_Prompt], rows: int, length: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Tokens `[rows, length]`, lengths and numbers `[rows]`; rows without a prompt hold one token."""
+    tokens = np.zeros((rows, length), np.int32)
+    lengths, numbers = np.ones(rows, np.int32), np.zeros(rows, np.uint32)
+    for row, prompt in enumerate(prompts):
+        tokens[row, : len(prompt.tokens)] = prompt.tokens
+        lengths[row], numbers[row] = len(prompt.tokens), prompt.number
+    return tokens, lengths, numbers
+
+
+def _decode(
+    model: Any,
+    params: Any,
+    prompts: Sequence[_Prompt],
+    length: int,
+    stops: tuple[int, ...],
+    start_id: int | None,
+    most: int,
+    decoding: Decoding,
+    shapes: GenerationShapes,
+) -> Iterator[tuple[int, list[int]]]:
+    """(place, answer) of prompts up to `length`, as they finish.
+
+    A finished row gives its slot to the next prompt, so that none waits for the slowest.
+    """
+    rows, together = shapes.batch_rows, min(shapes.admitted, shapes.batch_rows)
+    waiting = collections.deque(prompts)
+    held: dict[int, _Prompt] = {}
+    slots: Slots = empty_slots(model, params, rows, length + most, most)
+    while waiting or held:
+        free = [slot for slot in range(rows) if slot not in held]
+        while waiting and free:
+            new = [waiting.popleft() for _ in range(min(together, len(waiting), len(free)))]
+            taken, free = free[: len(new)], free[len(new) :]
+            places = np.full(together, rows, np.int32)
+            places[: len(taken)] = taken
+            slots = admit(
+                model, params, slots, places, *_padded(new, together, length), start_id=start_id
+            )
+            held.update(zip(taken, new, strict=True))
+        until = max(len(held) - together, 0) if waiting else 0
+        slots = advance(model, params, slots, jnp.int32(most), jnp.int32(until), decoding, stops)
+        busy, lengths, written = map(np.asarray, (slots.busy, slots.lengths, slots.written))
+        for slot in [s for s in held if not busy[s]]:
+            yield held.pop(slot).place, written[slot, : lengths[slot]].tolist()
+
+
+def _search(
+    model: Any,
+    params: Any,
+    prompts: Sequence[_Prompt],
+    length: int,
+    stops: tuple[int, ...],
+    start_id: int | None,
+    most: int,
+    decoding: Decoding,
+    shapes: GenerationShapes,
+) -> Iterator[tuple[int, list[int]]]:
+    """(place, best answer) of prompts up to `length` by beam search, batch by batch."""
+    rows = max(shapes.batch_rows // decoding.beams, 1)
+    for first in range(0, len(prompts), rows):
+        chosen = prompts[first : first + rows]
+        # Rows without a prompt repeat a real one, which cannot outlast it.
+        filled = [*chosen, *[chosen[-1]] * (rows - len(chosen))]
+        tokens, lengths, _ = _padded(filled, rows, length)
+        found = beam_search(
+            model,
+            params,
+            tokens,
+            lengths,
+            beams=decoding.beams,
+            alpha=decoding.length_penalty,
+            max_new_tokens=most,
+            stop_ids=stops,
+            start_id=start_id,
+        )
+        best, counts = np.asarray(found.tokens[:, 0]), np.asarray(found.lengths[:, 0])
+        for row, prompt in enumerate(chosen):
+            yield prompt.place, best[row, : counts[row]].tolist()

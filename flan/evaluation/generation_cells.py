@@ -10,7 +10,7 @@ from flan.evaluation.cell_job import CellJob, Outcome, split_like
 from flan.evaluation.generation import generate
 from flan.evaluation.metrics import get_metric
 from flan.evaluation.model import EvaluationModel
-from flan.evaluation.prompts import answer_text, generation_requests, stop_id
+from flan.evaluation.prompts import answer_text, generation_requests
 from flan.evaluation.settings import CellSettings
 from flan.templates.template import Rendered
 
@@ -24,30 +24,33 @@ def generation_cells(
 ) -> list[Outcome]:
     """Outcomes of cells whose rows are rendered; see `flan.evaluation.cells.run_cells`."""
     texts = [text for cell in rendered for text in cell]
-    vocabulary = model.vocabulary
-    requests = generation_requests(texts, vocabulary, settings.mode.form, settings.lengths)
+    vocabulary, form, most = model.vocabulary, settings.mode.form, settings.lengths.targets
+    requests = generation_requests(texts, vocabulary, form, settings.lengths)
+    stops = model.newline_ids if form == "baseline" else ()
     written = generate(
-        model.network,
-        model.params,
+        *model.decoder,
         requests,
-        eos_id=stop_id(vocabulary, settings.mode.form),
+        eos_id=vocabulary.eos_id,
+        stop_ids=stops,
         start_id=model.start_id,
-        max_new_tokens=settings.lengths.targets,
-        shapes=settings.generation_shapes,
+        max_new_tokens=most,
+        decoding=settings.decoding,
+        ids=[row for job in jobs for row in job.rows.ids],
+        shapes=settings.generation_shapes(model.parts),
         on_progress=on_progress,
     )
     outcomes = []
     for job, asked, ids in zip(
         jobs, split_like(requests, rendered), split_like(written, rendered), strict=True
     ):
-        answers = [answer_text(vocabulary.decode(one), settings.mode.form) for one in ids]
+        answers = [answer_text(vocabulary.decode(one), form) for one in ids]
         predictions = [
             {"row": row, "prediction": answer, "references": list(fields.references)}
             for row, fields, answer in zip(job.rows.ids, job.rows.examples, answers, strict=True)
         ]
         counts = {
             "empty_answers": sum(not a for a in answers),
-            "unfinished_answers": sum(len(one) == settings.lengths.targets for one in ids),
+            "unfinished_answers": sum(len(one) == most and one[-1] not in stops for one in ids),
             "cut_prompts": sum(r.cut > 0 for r in asked),
             "cut_prompt_tokens": sum(r.cut for r in asked),
         }

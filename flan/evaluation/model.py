@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,7 +14,10 @@ import jax
 
 from flan.data.vocabulary import Vocabulary, check_round_trip, load_vocabulary
 from flan.evaluation.fingerprint import params_fingerprint
+from flan.evaluation.placement import Placement, place
+from flan.evaluation.prompts import newline_ids
 from flan.evaluation.results import safe_name
+from flan.evaluation.unconditional import UnconditionalScores
 
 if TYPE_CHECKING:
     from flan.models.config import ModelConfig
@@ -37,6 +42,7 @@ class EvaluationModel:
       fingerprint: of the parameters.
       dtype: of computation.
       reads_start: whether the model reads the vocabulary's `bos_id` before a text.
+      placement: the devices it lies on; None for one.
     """
 
     label: str
@@ -47,17 +53,47 @@ class EvaluationModel:
     fingerprint: str
     dtype: Dtype = "float32"
     reads_start: bool = True
+    placement: Placement | None = None
+
+    @property
+    def parts(self) -> int:
+        """Into how many parts devices split the rows of a batch."""
+        return self.placement.parts if self.placement else 1
 
     @property
     def start_id(self) -> int | None:
         """The token read before a text; None for a model that begins with the text itself."""
         return self.vocabulary.bos_id if self.reads_start else None
 
-    def precision(self) -> contextlib.AbstractContextManager[Any]:
-        """A context in which float32 means float32: by default TPUs and GPUs multiply it coarsely."""
-        if self.dtype == "float32":
-            return jax.default_matmul_precision("float32")
-        return contextlib.nullcontext()
+    @functools.cached_property
+    def unconditional(self) -> UnconditionalScores:
+        """What is known of the scores of options without their inputs."""
+        return UnconditionalScores()
+
+    @functools.cached_property
+    def newline_ids(self) -> tuple[int, ...]:
+        """Tokens of the vocabulary that end a line."""
+        return newline_ids(self.vocabulary, self.vocabulary.vocab_size)
+
+    @functools.cached_property
+    def decoder(self) -> tuple[Any, Any]:
+        """Network and parameters as decoding wants them, see `flan.models.decoding.unrolled`."""
+        from flan.models.decoding import unrolled
+
+        return unrolled(self.network, self.params)
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """The context to compute in: on its devices, and in its precision.
+
+        In it float32 means float32: by default TPUs and GPUs multiply it coarsely.
+        """
+        with contextlib.ExitStack() as stack:
+            if self.dtype == "float32":
+                stack.enter_context(jax.default_matmul_precision("float32"))
+            if self.placement:
+                stack.enter_context(self.placement.active())
+            yield
 
 
 def load_model(
@@ -68,6 +104,8 @@ def load_model(
     vocabulary: str | Path | None = None,
     dtype: Dtype = "float32",
     ema: bool = False,
+    devices: int | None = None,
+    model_parallel: int | None = None,
 ) -> EvaluationModel:
     """Loads a checkpoint with the vocabulary it was trained with.
 
@@ -78,18 +116,27 @@ def load_model(
       vocabulary: a vocabulary folder, where the model folder has none.
       dtype: of computation. In bfloat16 scores depend a little on how rows are batched.
       ema: the averaged parameters, of a run that kept them, instead of the last ones.
+      devices, model_parallel: where it lies, see `flan.evaluation.placement.place`.
 
     Raises:
       FileNotFoundError: no such checkpoint or vocabulary.
-      ValueError: a checkpoint that cannot be read, a label that cannot name a folder, or a
-        vocabulary that is not the model's or loses line ends.
+      ValueError: a checkpoint that cannot be read, a label that cannot name a folder, a
+        vocabulary that is not the model's or loses line ends, or an impossible number of
+        devices.
     """
-    from flan.checkpoints.manager import load_for_inference
+    from flan.checkpoints import layout
+    from flan.checkpoints.manager import load_for_inference, split_step
     from flan.models.transformer import Transformer
 
     if label is not None:
         safe_name("checkpoint name", label)
-    found = load_for_inference(checkpoint, step, ema=ema)
+    model_dir, _ = split_step(Path(checkpoint))
+    placement = shardings = None
+    if model_dir.is_dir():
+        stored = layout.read_model_config(model_dir)
+        placement = place(stored, devices, model_parallel)
+        shardings = placement.shardings(stored)
+    found = load_for_inference(checkpoint, step, shardings, ema=ema)
     words = load_vocabulary(vocabulary or found.vocabulary_dir)
     check_vocabulary(words, found.model_config, found.metadata.get("vocabulary_fingerprint"))
     config = dataclasses.replace(found.model_config, dtype=dtype, dropout_rate=0.0, remat="none")
@@ -103,6 +150,7 @@ def load_model(
         dtype=dtype,
         # Training always gives a start token; an imported model may never have seen one.
         reads_start=found.metadata.get("reads_start", True) is not False,
+        placement=placement,
     )
 
 

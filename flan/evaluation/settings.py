@@ -16,6 +16,7 @@ from flan.evaluation.modes import Mode
 from flan.evaluation.prompts import Lengths
 from flan.evaluation.scores import SCORES, ScoreName
 from flan.evaluation.shapes import BatchShapes
+from flan.models.sampling import Decoding
 from flan.suggest import unknown_name
 from flan.templates.template import Template
 
@@ -30,6 +31,7 @@ class CellSettings:
         log-probability, which is `sum`.
       lengths: tokens read and written at most.
       seed: of the exemplars that few-shot modes draw.
+      decoding: how answers are written where there are no options.
       batch_rows: rows of full length in a batch; changes speed and memory only. None takes
         2 on a CPU and 16 elsewhere.
     """
@@ -38,6 +40,7 @@ class CellSettings:
     score: ScoreName = "sum"
     lengths: Lengths = Lengths()  # noqa: RUF009 - frozen
     seed: int = 0
+    decoding: Decoding = Decoding()  # noqa: RUF009 - frozen
     batch_rows: int | None = None
 
     def __post_init__(self) -> None:
@@ -46,15 +49,16 @@ class CellSettings:
         if self.batch_rows is not None and self.batch_rows < 1:
             raise ValueError(f"batch_rows must be positive, got {self.batch_rows}")
 
-    @property
-    def shapes(self) -> BatchShapes:
-        """Shapes for rank classification."""
-        return BatchShapes(self.lengths.inputs + self.lengths.targets, self._rows)
+    def shapes(self, parts: int = 1) -> BatchShapes:
+        """Shapes for rank classification on devices that split rows into `parts`."""
+        length = self.lengths.inputs + self.lengths.targets
+        return BatchShapes(length, max(self._rows, parts), multiple=parts)
 
-    @property
-    def generation_shapes(self) -> GenerationShapes:
-        """Shapes for generation."""
-        return GenerationShapes(self.lengths.inputs, 4 * self._rows)
+    def generation_shapes(self, parts: int = 1) -> GenerationShapes:
+        """Shapes for generation on devices that split rows into `parts`."""
+        # A step reads all weights, however many rows share it.
+        rows = -(-8 * self._rows // parts) * parts
+        return GenerationShapes(self.lengths.inputs, rows, admitted=-(-4 // parts) * parts)
 
     @property
     def _rows(self) -> int:
@@ -76,6 +80,8 @@ def cell_details(
     `exemplar_keys` name the training rows that a few-shot mode draws from.
     """
     few_shot = {"exemplars": list(exemplar_keys), "seed": settings.seed} if exemplar_keys else {}
+    written = dataset.task_type == "generation" and not settings.decoding.greedy
+    decoding = {"decoding": dataclasses.asdict(settings.decoding)} if written else {}
     return {
         "format": results.FORMAT,
         "checkpoint": model.fingerprint,
@@ -86,6 +92,7 @@ def cell_details(
         "limit": limit,
         "mode": settings.mode.name,
         **few_shot,
+        **decoding,
         "score": settings.score,
         "scores": list(SCORES),
         "lengths": dataclasses.asdict(settings.lengths),

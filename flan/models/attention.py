@@ -88,6 +88,37 @@ def attend(
     return mixed.reshape(batch, length, heads, size).astype(value.dtype)
 
 
+def attend_cached(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    bias: jax.Array | None,
+    mask: jax.Array,
+    scale: float,
+) -> jax.Array:
+    """`attend` for one query a row and a cache, whose layout needs no transposition.
+
+    Args:
+      query: `[B, 1, H, d]`.
+      key, value: `[B, K, S, d]`.
+      bias, mask, scale: as in `attend`.
+
+    Returns:
+      `[B, 1, H, d]` in the dtype of `value`.
+    """
+    batch, _, heads, size = query.shape
+    kv_heads = key.shape[1]
+    grouped = query.reshape(batch, kv_heads, heads // kv_heads, size)
+    logits = jnp.einsum("bkgd,bksd->bkgs", grouped, key, preferred_element_type=jnp.float32)
+    logits = logits.reshape(batch, heads, 1, -1) * scale
+    if bias is not None:
+        logits = logits + bias
+    weights = jax.nn.softmax(jnp.where(mask, logits, MASKED), axis=-1).astype(value.dtype)
+    weights = weights.reshape(batch, kv_heads, heads // kv_heads, -1)
+    mixed = jnp.einsum("bkgs,bksd->bkgd", weights, value, preferred_element_type=jnp.float32)
+    return mixed.reshape(batch, 1, heads, size).astype(value.dtype)
+
+
 class SelfAttention(nn.Module):
     """Projections, rotary embedding where asked, cache, attention."""
 
@@ -149,22 +180,25 @@ class SelfAttention(nn.Module):
             query = rotary(query, positions, config.rope_theta)
             key = rotary(key, positions, config.rope_theta)
 
+        scale = root if config.scale_attention else 1.0
         if decode or prefill:
             ready = self.has_variable("cache", "cached_key")
-            cached_key = self.variable("cache", "cached_key", jnp.zeros_like, key)
-            cached_value = self.variable("cache", "cached_value", jnp.zeros_like, value)
+            # [B, K, S, d]: heads before slots, as products with a cache want them.
+            keys = constrain(key.swapaxes(1, 2), "batch", None, None, None)
+            values = constrain(value.swapaxes(1, 2), "batch", None, None, None)
+            cached_key = self.variable("cache", "cached_key", jnp.zeros_like, keys)
+            cached_value = self.variable("cache", "cached_value", jnp.zeros_like, values)
+        if decode and ready:
+            rows, slot = jnp.arange(x.shape[0]), positions[:, 0]
+            cached_key.value = cached_key.value.at[rows, :, slot].set(key[:, 0])
+            cached_value.value = cached_value.value.at[rows, :, slot].set(value[:, 0])
+            mixed = attend_cached(query, cached_key.value, cached_value.value, bias, mask, scale)
+        else:
             if prefill:
                 start = (0, 0, 0, 0)
-                cached_key.value = jax.lax.dynamic_update_slice(cached_key.value, key, start)
-                cached_value.value = jax.lax.dynamic_update_slice(cached_value.value, value, start)
-            elif ready:
-                rows = jnp.arange(x.shape[0])
-                slot = positions[:, 0]
-                cached_key.value = cached_key.value.at[rows, slot].set(key[:, 0])
-                cached_value.value = cached_value.value.at[rows, slot].set(value[:, 0])
-                key, value = cached_key.value, cached_value.value
-
-        mixed = attend(query, key, value, bias, mask, root if config.scale_attention else 1.0)
+                cached_key.value = jax.lax.dynamic_update_slice(cached_key.value, keys, start)
+                cached_value.value = jax.lax.dynamic_update_slice(cached_value.value, values, start)
+            mixed = attend(query, key, value, bias, mask, scale)
         return Dense(
             x.shape[-1],
             ("joined_kv", "embed"),

@@ -2,7 +2,9 @@
 
 Shapes: B batch, L length, D d_model, V vocabulary. Parameters are stacked over layers
 (axis 0, logical name `layers`) and the layers run in one `scan`, so that compile time and
-program size do not grow with depth.
+program size do not grow with depth. Decoding unrolls them (`scan_layers=False`, see
+`flan.models.decoding.unrolled`): a scan would copy each layer's weights and cache at each
+step.
 """
 
 from __future__ import annotations
@@ -197,7 +199,19 @@ class Transformer(nn.Module):
         return constrain(logits, "batch", "length", "vocab")
 
     def _layers(self, deterministic: bool, decode: bool, prefill: bool) -> Any:
-        """All layers as one scanned module, `(x, bias, mask, positions) -> (x, None)`."""
+        """All layers as one function, `(x, bias, mask, positions) -> (x, None)`."""
+        if not self.scan_layers:
+            modules = [
+                DecoderLayer(self.config, deterministic, decode, prefill, name=f"layers_{i}")
+                for i in range(self.config.num_layers)
+            ]
+
+            def run(x: jax.Array, *shared: Any) -> tuple[jax.Array, None]:
+                for module in modules:
+                    x, _ = module(x, *shared)
+                return x, None
+
+            return run
         layer: Any = DecoderLayer
         if self.config.remat != "none" and not (decode or prefill):
             layer = remat(layer, prevent_cse=False, policy=_REMAT_POLICIES[self.config.remat])
@@ -235,8 +249,8 @@ class Transformer(nn.Module):
                     raise ValueError(f"a decoding step reads 1 token a row, got {length}")
                 now = index.value[0]
                 index.value = index.value + 1
-                cache = self.variables["cache"]["layers"]["self_attention"]
-                size = cache["cached_key"].shape[2]  # [layers, B, S, K, d]
+                layer = self.variables["cache"]["layers" if self.scan_layers else "layers_0"]
+                size = layer["self_attention"]["cached_key"].shape[-2]  # [..., B, K, S, d]
                 mask = (jnp.arange(size)[None] <= now[:, None])[:, None, None, :]
                 return now[:, None], mask, size
             if prefill:

@@ -1,8 +1,11 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
 from flan.evaluation.generation import GenerationShapes, generate
 from flan.evaluation.prompts import GenerationRequest
+from flan.models.sampling import Decoding
 
 SHAPES = GenerationShapes(prompt_length=32, batch_rows=3, shortest=16)
 EOS = 1
@@ -74,3 +77,45 @@ def test_bad_prompts_are_refused(tiny_model):
 
 def test_padded_lengths():
     assert [SHAPES.of(n) for n in (1, 8, 9, 16, 17, 32)] == [16, 16, 16, 16, 32, 32]
+
+
+def test_stop_tokens_end_an_answer_and_stay(tiny_model):
+    prompts = random_prompts(2, 6)
+    shapes = GenerationShapes(prompt_length=32, batch_rows=3, shortest=32)
+    free = generate(*tiny_model, prompts, eos_id=10**6, max_new_tokens=6, shapes=shapes)
+    stops = (free[0][2], free[1][1])
+    found = generate(
+        *tiny_model, prompts, eos_id=10**6, stop_ids=stops, max_new_tokens=6, shapes=shapes
+    )
+    for answer, whole in zip(found, free, strict=True):
+        ends = [place for place, token in enumerate(whole) if token in stops]
+        assert answer == whole[: ends[0] + 1 if ends else 6]
+
+
+@pytest.mark.parametrize(
+    "decoding", [Decoding(temperature=1.0, top_p=0.9, seed=4), Decoding(beams=2)]
+)
+def test_what_is_drawn_or_searched_does_not_move_with_the_batch(tiny_model, decoding):
+    prompts = random_prompts(5, 7)
+    shapes = GenerationShapes(prompt_length=32, batch_rows=4, shortest=32)
+
+    def answers(order, **changes):
+        found = generate(
+            *tiny_model,
+            [prompts[i] for i in order],
+            eos_id=EOS,
+            max_new_tokens=5,
+            decoding=decoding,
+            ids=order,
+            shapes=dataclasses.replace(shapes, **changes),
+        )
+        return dict(zip(order, found, strict=True))
+
+    expected = answers([0, 1, 2, 3, 4, 5, 6])
+    assert answers([6, 2, 4], batch_rows=2, admitted=1).items() <= expected.items()
+    other = dataclasses.replace(decoding, seed=5)
+    if not decoding.beams > 1:
+        again = generate(
+            *tiny_model, prompts, eos_id=EOS, max_new_tokens=5, decoding=other, shapes=shapes
+        )
+        assert again != list(expected.values())

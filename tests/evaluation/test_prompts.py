@@ -115,7 +115,7 @@ def test_a_baseline_answer_stops_at_a_newline(characters, checkpoint):
     pieces = load_vocabulary(checkpoint[0] / "vocabulary")
     for vocabulary in (characters, pieces):
         ids = newline_ids(vocabulary, vocabulary.vocab_size)
-        assert [vocabulary.decode([i]) for i in ids] == ["\n"]
+        assert {vocabulary.decode([i]) for i in ids} == {"\n"}
 
     class Joined(type(characters)):
         """Its newlines are parts of longer tokens too."""

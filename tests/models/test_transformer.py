@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from flan.models import ModelConfig, Transformer, greedy_decode
+from flan.models import ModelConfig, Transformer
+from flan.models.decoding import unrolled
 from flan.models.positions import relative_buckets, rotary, toeplitz
 
 LAMDA = ModelConfig(vocab_size=61, num_layers=3, d_model=32, num_heads=4, d_head=8, d_ff=64)
@@ -137,35 +138,12 @@ def test_logit_positions_pick_rows_of_the_full_logits(config):
 
 
 @CONFIGS
-def test_decoding_with_a_cache_equals_running_the_whole_text_again(config):
-    model, params = Transformer(config), parameters(config)
-    lengths = np.array([7, 1, 5])
-    prompts = tokens(3, 7)
-    run = compiled(config)
-    for row, length in enumerate(lengths):
-        prompts[row, length:] = 0
-    eos = 1
-    written = np.asarray(greedy_decode(model, params, prompts, lengths, 6, eos))
-    for row, length in enumerate(lengths):
-        text = list(prompts[row, :length])
-        for token in written[row]:
-            padded = np.zeros((1, 13), np.int32)
-            padded[0, 1 : len(text) + 1] = text
-            best = int(jnp.argmax(run(padded)[0, len(text)]))
-            assert token == best
-            text.append(best)
-            if best == eos:
-                break
-
-
-def test_decoding_stops_at_eos_and_pads_after_it():
-    model, params = Transformer(LAMDA), parameters(LAMDA)
-    prompts, lengths = tokens(2, 4), np.array([4, 4])
-    free = np.asarray(greedy_decode(model, params, prompts, lengths, 5, eos_id=-1))
-    eos = int(free[0, 1])  # ends the first row at its first occurrence
-    written = np.asarray(greedy_decode(model, params, prompts, lengths, 5, eos_id=eos))
-    stop = list(free[0]).index(eos)
-    assert list(written[0]) == [*free[0, : stop + 1], *[0] * (4 - stop)]
+def test_layers_can_be_unrolled(config):
+    text = tokens(2, 8)
+    model, params = unrolled(Transformer(config), parameters(config))
+    assert not model.scan_layers
+    found = jax.jit(model.apply)({"params": params}, text)
+    np.testing.assert_allclose(found, compiled(config)(text), atol=2e-5)
 
 
 def test_relative_buckets_follow_t5():

@@ -90,7 +90,7 @@ def test_logits_agree_with_transformers(reference, loaded, prompts):
     for ids in prompts:
         row = np.zeros((1, 64), np.int32)
         row[0, : len(ids)] = ids
-        with loaded.precision():
+        with loaded.running():
             found = np.asarray(run(loaded.params, row))[: len(ids)]
         expected = their_logits(reference, ids)
         np.testing.assert_allclose(found, expected, atol=1e-3, rtol=0)
@@ -104,10 +104,9 @@ def test_greedy_generations_agree_token_for_token(reference, loaded, prompts):
     from flan.evaluation.prompts import GenerationRequest
 
     eos = loaded.vocabulary.eos_id
-    with loaded.precision():
+    with loaded.running():
         answers = generate(
-            loaded.network,
-            loaded.params,
+            *loaded.decoder,
             [GenerationRequest(tuple(ids)) for ids in prompts],
             eos_id=eos,
             start_id=loaded.start_id,
