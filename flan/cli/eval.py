@@ -4,11 +4,17 @@
   flan eval /tmp/run --datasets rte,squad --out results --splits test --limit 100
   flan eval /tmp/base /tmp/run --name base,tuned --datasets nli --out results --mode baseline
   flan eval /tmp/run --datasets nli --out results --mode instructions,no_options,5shot
+  flan eval /tmp/run --selftest
 
-Options are ranked by their log-probability, other answers are generated greedily. Results
+Options are ranked by their log-probability, other answers are generated, greedily unless
+asked otherwise. Results
 lie in the --out folder as JSON with all predictions beside them; cells that are finished
 there already are kept, so a run that was stopped goes on, and several checkpoints can
-share a folder.
+share a folder. All devices are used; no score depends on how many there are.
+
+--selftest scores a sample of generated rows in batches of several sizes, paddings, packings
+and orders instead, and on one device if there are more; it prints how far scores moved and
+ends with 1 if one moved by more than 0.0001.
 """
 
 from __future__ import annotations
@@ -17,6 +23,8 @@ import argparse
 import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+from flan.cli.decoding_flags import add_beam_flags, add_decoding_flags, decoding_of
 
 if TYPE_CHECKING:
     from flan.evaluation.driver import Evaluation
@@ -32,11 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--datasets",
-        required=True,
         metavar="NAMES",
         help="datasets and clusters, separated by commas; all for the 62",
     )
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder for results")
+    parser.add_argument("--out", metavar="DIR", help="folder for results")
+    parser.add_argument(
+        "--selftest", action="store_true", help="see whether scores move with the batch"
+    )
     parser.add_argument(
         "--name",
         metavar="LABELS",
@@ -84,7 +94,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what ranks options: sum of token log-probabilities (default), token_mean, byte_mean, or pmi (the gain over an empty input); metrics by all of them are kept",
     )
     parser.add_argument(
-        "--seed", type=int, default=0, help="of the exemplars of few-shot modes (default: 0)"
+        "--seed",
+        type=int,
+        default=0,
+        help="of the exemplars of few-shot modes and of what is drawn (default: 0)",
     )
     parser.add_argument(
         "--limit",
@@ -117,6 +130,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of computation; in bfloat16 scores depend slightly on the batch (default: float32)",
     )
     parser.add_argument(
+        "--devices", type=int, metavar="N", help="use the first N devices (default: all)"
+    )
+    parser.add_argument(
+        "--model_parallel",
+        type=int,
+        metavar="N",
+        help="devices that share one copy of the parameters (default: as few as can hold it)",
+    )
+    add_decoding_flags(parser, seed=False)
+    add_beam_flags(parser)
+    parser.add_argument(
         "--skip_missing",
         action="store_true",
         help="leave out datasets that are not there instead of refusing to start",
@@ -142,6 +166,10 @@ def run(args: argparse.Namespace) -> int:
     from flan.evaluation.settings import CellSettings
 
     quiet_orbax()
+    if args.selftest:
+        return _selftest(args)
+    if not args.datasets or not args.out:
+        raise ValueError("give --datasets and --out (or --selftest, which needs neither)")
     # Names first: a model may take minutes to load.
     get_datasets(_names(args.datasets))
     settings = [
@@ -150,6 +178,7 @@ def run(args: argparse.Namespace) -> int:
             score=args.score,
             lengths=Lengths(args.input_length, args.target_length),
             seed=args.seed,
+            decoding=decoding_of(args),
             batch_rows=args.batch_rows,
         )
         for mode in dict.fromkeys(map(parse_mode, _names(args.mode)))
@@ -167,6 +196,8 @@ def run(args: argparse.Namespace) -> int:
             vocabulary=args.vocabulary,
             dtype=args.dtype,
             ema=args.ema,
+            devices=args.devices,
+            model_parallel=args.model_parallel,
         )
         for one in settings:
             evaluation = evaluate(
@@ -187,6 +218,57 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(printed, indent=2))
     return 0
+
+
+def _selftest(args: argparse.Namespace) -> int:
+    """Scores a sample in many ways; 1 if a score moves."""
+    from flan.cli.tables import print_table
+    from flan.evaluation.model import load_model
+    from flan.evaluation.prompts import Lengths
+    from flan.evaluation.selftest import sample_requests, scored_times, selftest
+    from flan.evaluation.settings import CellSettings
+    from flan.progress import progress_bar
+
+    settings = CellSettings(
+        lengths=Lengths(args.input_length, args.target_length), batch_rows=args.batch_rows
+    )
+    failed = False
+    for checkpoint in args.checkpoints:
+        model = load_model(
+            checkpoint,
+            step=args.step,
+            vocabulary=args.vocabulary,
+            dtype=args.dtype,
+            ema=args.ema,
+            devices=args.devices,
+            model_parallel=args.model_parallel,
+        )
+        requests = sample_requests(model, settings, rows=args.limit or 4)
+        total = scored_times(model, len(requests))
+        with progress_bar(total, f"self-test {model.label}", unit="ex") as bar:
+            found = selftest(model, requests, settings, bar.update)
+        print_table(
+            ("variation", "scores", "largest movement", "other predictions", ""),
+            [
+                (
+                    m.variation,
+                    str(m.compared),
+                    f"{m.largest:.1e}",
+                    str(m.changed),
+                    _verdict(m.passed),
+                )
+                for m in found
+            ],
+            right=("scores", "largest movement", "other predictions"),
+        )
+        passed = all(m.passed for m in found)
+        failed |= not passed
+        print(f"{model.label}: self-test {'passed' if passed else 'FAILED'}")
+    return 1 if failed else 0
+
+
+def _verdict(passed: bool) -> str:
+    return "ok" if passed else "moved"
 
 
 def _labels(names: str | None, checkpoints: Sequence[str]) -> list[str | None]:

@@ -158,3 +158,13 @@ def test_mistakes_exit_with_one_line(flan_eval, tmp_path, capsys, flags, message
 def test_no_checkpoint(flan_eval, tmp_path, capsys):
     assert flan_eval("--datasets", "rte", checkpoint=tmp_path / "nowhere") == 2
     assert "no checkpoint at" in capsys.readouterr().err
+
+
+def test_selftest_needs_no_data(flan_eval, tmp_path, capsys):
+    assert flan_eval("--selftest", "--limit", "1", "--devices", "1", "--batch_rows", "1") == 0
+    printed = capsys.readouterr().out
+    assert "one row in a batch" in printed
+    assert "self-test passed" in printed
+    assert not (tmp_path / "out").exists()
+    assert flan_eval("--selftest", "--devices", "99") == 2
+    assert "99 devices were asked for" in capsys.readouterr().err
