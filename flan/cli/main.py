@@ -30,6 +30,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("flan.cli.train", "pretrain or instruction-tune a model from gin files"),
     "convert": ("flan.cli.convert", "import a Hugging Face, GGUF or T5X model, or export one"),
     "eval": ("flan.cli.eval", "score a checkpoint on datasets and clusters"),
+    "generate": ("flan.cli.generate", "write a checkpoint's answers to prompts"),
+    "chat": ("flan.cli.chat", "ask a checkpoint at a prompt"),
     "launch": ("flan.cli.launch", "train, evaluate and compare all models of an experiment"),
     "status": ("flan.cli.status", "show how far an experiment is"),
     "contamination": (
