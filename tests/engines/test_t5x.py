@@ -13,8 +13,9 @@ import seqio
 from flan.data import seqio_tasks
 from flan.data.vocabulary import train_sentencepiece
 from flan.engines import t5x as engine
+from flan.evaluation.generation import generate
+from flan.evaluation.prompts import GenerationRequest
 from flan.models import ModelConfig, Transformer
-from flan.models.decoding import greedy_decode
 
 NO_T5X = "T5X is not installed (docs/t5x.md)"
 SIZES = {"num_layers": 2, "d_model": 32, "num_heads": 2, "d_head": 16, "d_ff": 48}
@@ -116,7 +117,15 @@ def test_t5x_writes_what_our_greedy_decoding_writes(vocabulary, small_demo):
         decode_fn=decoding.temperature_sample,
     )
     batch = {"decoder_input_tokens": inputs, "decoder_causal_attention": causal}
-    expected = np.asarray(greedy_decode(module, params, prompts, lengths, 6, eos_id=1))
+    requests = [
+        GenerationRequest(tuple(prompts[row, :length].tolist()))
+        for row, length in enumerate(lengths)
+    ]
+    expected = np.zeros((3, 6), np.int32)
+    answers = generate(module, params, requests, eos_id=1, max_new_tokens=6)
+    for row, answer in enumerate(answers):
+        whole = [*answer, 1][:6]
+        expected[row, : len(whole)] = whole
     for decodes in (1, 2):
         found, _ = model.predict_batch_with_aux(
             params,
