@@ -81,6 +81,7 @@ def test_metrics_stand_in_tensorboard_too(tmp_path, mesh, step):
     assert list((tmp_path / layout.PROFILE).rglob("*.xplane.pb"))
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_on_other_meshes_with_the_same_losses(tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     for number, config in enumerate((MeshConfig(2, 2, 2), MeshConfig(4), MeshConfig(1)), 1):
