@@ -16,6 +16,7 @@ from flan import partitioning
 from flan.data.batch import Batch
 from flan.data.packing import target_limit
 from flan.models.config import ModelConfig
+from flan.models.flops import train_step_flops
 from flan.partitioning import MeshConfig
 from flan.training.data import InstructionData
 from flan.training.optimizer import OptimizerConfig, make_optimizer
@@ -67,20 +68,16 @@ class Work:
     def model_flops(self) -> float:
         """Matrix operations that the network's shapes ask for, no matter where they are done.
 
-        As `rule_flops`, but the embedding is looked up, logits are made where there is loss,
-        attention multiplies every pair of places, and remat does not repeat a layer's last
-        product, which no gradient needs.
+        `train_step_flops`, and with full remat the layers' forward pass once more, but for
+        the last product of each, which no gradient needs.
         """
         model = self.model
-        attention = model.d_model * model.d_head * 2 * (model.num_heads + model.kv_heads)
-        layer = attention + 3 * model.d_model * model.d_ff
-        pairs = 2 * self.length * model.num_heads * model.d_head
-        places = self.length if self.max_targets is None else self.max_targets
-        logits = 6 * self.rows * places * model.vocab_size * model.d_model
-        products = 6 * (layer + pairs)
+        flops = train_step_flops(model, self.rows, self.length, self.max_targets)
         if model.remat == "full":
-            products += 2 * (layer + pairs - model.d_model * model.d_ff)
-        return self.tokens * model.num_layers * products + logits
+            bare = dataclasses.replace(model, vocab_size=0)
+            last = 2 * self.tokens * model.num_layers * model.d_model * model.d_ff
+            flops += train_step_flops(bare, self.rows, self.length) / 3 - last
+        return flops
 
 
 @dataclasses.dataclass(frozen=True)

@@ -163,7 +163,8 @@ def _first_line(error: Exception) -> str:
 
 def _local(platform: str, count: int | None) -> Topology:
     """Devices of this machine; `cpu:8` makes eight of the one CPU."""
-    if platform == "cpu" and count is not None:
+    said = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    if platform == "cpu" and count is not None and not said:
         try:
             jax.config.update("jax_num_cpu_devices", count)
         except RuntimeError:

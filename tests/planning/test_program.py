@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 
 import jax
 import pytest
@@ -146,5 +147,15 @@ def test_a_batch_that_goes_with_no_mesh_is_refused(eight):
         search(odd, eight, 1)
 
 
-def test_jax_is_on_the_cpu():
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="libtpu is not installed")
+def test_a_plan_for_a_tpu_that_is_not_here():
+    model = dataclasses.replace(MODEL, dtype="bfloat16", d_model=128, d_ff=512)
+    work = dataclasses.replace(WORK, model=model, length=128)
+    made = estimate(work, find_topology("v3:2x2"))
+    assert made.fits
+    assert made.total_flops == pytest.approx(work.model_flops, rel=0.02)
+    assert made.step_s > 0
+    assert not made.counts.unknown_loops
+    assert {"all-gather", "all-reduce"} <= set(made.sent_by_kind())
     assert jax.default_backend() == "cpu"

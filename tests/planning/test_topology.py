@@ -6,6 +6,7 @@ import importlib.util
 
 import pytest
 
+from flan.models.flops import peak_flops
 from flan.planning import topology
 from flan.planning.chips import chips
 from flan.planning.topology import Topology, find_topology
@@ -22,6 +23,8 @@ def test_every_chip_has_plausible_figures_and_their_source():
         assert 0.001 < chip.hbm_gb_s / chip.bf16_tflops / 1000 < 0.03, chip.name
         assert 0.01 < chip.link_gb_s / chip.hbm_gb_s < 0.2, chip.name
         assert 50 < chip.watts < 1000
+        for kind in chip.kinds:  # what `flan train` shows utilization against
+            assert peak_flops(kind) == pytest.approx(chip.device_flops("bfloat16"), rel=0.03)
         assert chip.device_hbm_bytes * chip.devices == chip.hbm_gib * 2**30
 
 
@@ -119,6 +122,8 @@ def test_slices_as_libtpu_describes_them(name, devices, number, num_chips):
     found = find_topology(name)
     assert {d.device_kind for d in found.devices} == {devices}
     assert (len(found.devices), found.num_chips) == (number, num_chips)
+    assert found.chip is not None
+    assert peak_flops(devices) == pytest.approx(found.chip.device_flops("bfloat16"), rel=0.03)
 
 
 @needs_libtpu
