@@ -3,7 +3,7 @@
   python benchmarks/plan_table.py --results plans.json --out docs/planning.md
 
 Needs libtpu, no TPU. A cell is the shipped model (full remat, float32 parameters, bfloat16
-compute, Adafactor) with 8 rows of 1280 tokens, on the meshes that promise most until one fits;
+compute, Adafactor) with 8 rows of 1280 tokens (more where no mesh deals them out), on the meshes that promise most until one fits;
 `--tries` compiles more of them and keeps the fastest. Finished cells are kept in the results
 file, so that the script goes on where it was stopped.
 """
@@ -28,7 +28,7 @@ HEAD = """# What the paper's models need on TPUs
 Written by `benchmarks/plan_table.py`; the same figures for your own settings come from
 `flan plan`. Each line is the train step that `flan train` runs with the shipped gin files
 (`configs/runs/finetune.gin` and the model's: full remat, float32 parameters, bfloat16 compute,
-Adafactor, 8 rows of 1280 tokens), compiled by libtpu for the slice without having one.
+Adafactor, 8 rows of 1280 tokens, or as many as some mesh can deal out), compiled by libtpu for the slice without having one.
 
 - **GiB a device**: state, activations, gradients and buffers, as the compiler laid them out. A
   v3 chip is two devices of 16 GiB.
@@ -58,11 +58,12 @@ def plan(size: str, topology_name: str, tries: int) -> dict[str, Any]:
     work = work_of(gin_edge.build(configurable["RunConfig"]))
     topology = find_topology(topology_name)
     limit = topology.chip.device_hbm_bytes
-    wanted = [
-        candidate
-        for candidate, least in candidates(work, topology)
-        if candidate.model == work.model and candidate.step == work.step and least <= limit
-    ]
+    for rows in (work.rows, 2 * work.rows, 4 * work.rows):
+        work = dataclasses.replace(work, rows=rows)
+        possible = [c for c in candidates(work, topology) if c[0].model == work.model]
+        if possible:  # 8 rows and the 40 heads of 2B cannot be dealt out to 128 devices
+            break
+    wanted = [c for c, least in possible if c.step == work.step and least <= limit]
     made, tried = [], 0
     for candidate in wanted[:MAX_TRIES]:
         made.append(estimate(candidate, topology))
@@ -78,17 +79,18 @@ def plan(size: str, topology_name: str, tries: int) -> dict[str, Any]:
 def row(size: str, name: str, cell: dict[str, Any] | None) -> list[str]:
     """One line of the table."""
     if cell is None:
-        return [size.upper(), name, *["not compiled yet"], *[""] * 8]
+        return [size.upper(), name, "not compiled yet", *[""] * 9]
     if not cell["fits"]:
         needed = cell.get("memory_bytes", {}).get("total")
         text = f"{needed / 2**30:.1f}" if needed else "more than there is"
-        return [size.upper(), name, "does not fit", text, *[""] * 7]
+        return [size.upper(), name, "does not fit", "", text, *[""] * 7]
     seconds = cell["seconds"]
     mesh = cell["mesh"]
     return [
         size.upper(),
         name,
         f"{mesh['data']} x {mesh['fsdp']} x {mesh['model']}",
+        str(cell["batch_rows"]),
         f"{cell['memory_bytes']['total'] / 2**30:.1f} of {cell['hbm_bytes'] / 2**30:.0f}",
         f"{cell['step_flops'] / cell['rule_flops']:.0%}",
         *(f"{seconds[part]:.3f}" for part in ("compute", "memory", "network")),
@@ -104,6 +106,7 @@ def render(cells: dict[str, dict[str, Any]]) -> str:
         "model",
         "slice",
         "data x fsdp x model",
+        "rows",
         "GiB a device",
         "FLOP / rule",
         "compute s",
