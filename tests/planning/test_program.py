@@ -111,6 +111,29 @@ def test_what_does_not_fit_says_so():
     assert refused.step_s is None
 
 
+class TooLarge:
+    """A step that XLA refuses to compile, in libtpu's words."""
+
+    def lower(self, *arguments):
+        return self
+
+    def compile(self):
+        raise jax.errors.JaxRuntimeError(
+            "RESOURCE_EXHAUSTED: E1000: CompileTimeHbmOom: Ran out of memory on HBM, the total "
+            "memory required for HLO temporaries (15.75G) exceeds available HBM (15.48G)."
+        )
+
+
+def test_what_the_compiler_says_of_too_large_a_step_is_kept(eight, monkeypatch):
+    monkeypatch.setattr("flan.planning.program.make_train_step", lambda *arguments: TooLarge())
+    made = estimate(WORK, Topology("v3", eight.devices, chips()["v3"]))
+    assert not made.fits
+    assert made.program.memory.total == pytest.approx(15.75 * 2**30)
+    assert made.hbm_bytes == pytest.approx(15.48 * 2**30)
+    assert made.hours() is None
+    assert made.to_json()["fits"] is False
+
+
 def test_candidates_are_possible_and_the_search_takes_the_best(eight, monkeypatch):
     four = Topology("cpu:4", eight.devices[:4], None)
     work = dataclasses.replace(WORK, rows=2, length=16)
