@@ -30,10 +30,12 @@ def choose_template(
     of its own; over many rows each template is as likely as any other in each epoch.
     """
     block, turn = divmod(epoch, count)
-    name = "\x1f".join(map(str, ("template", seed, dataset, source, row_id, block)))
+    name = f"template\x1f{seed}\x1f{dataset}\x1f{source}\x1f{row_id}\x1f{block}"
     digest = hashlib.blake2b(name.encode(), digest_size=32).digest()
     # The hash numbers a permutation; its digits pick one of those left at each turn.
     number = int.from_bytes(digest, "little")
+    if not turn:
+        return number % count
     left = list(range(count))
     chosen = 0
     for _ in range(turn + 1):

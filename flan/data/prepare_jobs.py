@@ -83,16 +83,19 @@ class ShardWriter:
         writer = writer_of(item)
         examples = writer.shards[shard]
         batches, template_ids, row_ids = [], [], []
-        for start in range(examples.start, examples.stop, _BATCH):
-            rendered = []
-            for example in range(start, min(start + _BATCH, examples.stop)):
-                epoch, row = divmod(example, item.num_rows)
-                row_id = int(rows.row_ids[row])
-                template_id, text = phraser.phrase(rows.fields(row), item.source, row_id, epoch)
-                rendered.append(text)
-                template_ids.append(template_id)
-                row_ids.append(row_id)
-            batches.append(tokenize(self._vocabulary, rendered, *lengths))
+        example = examples.start
+        while example < examples.stop:
+            epoch, first = divmod(example, item.num_rows)
+            last = min(first + _BATCH, item.num_rows, first + examples.stop - example)
+            ids = rows.row_ids[first:last].tolist()
+            phrased = [
+                phraser.phrase(fields, item.source, row_id, epoch)
+                for row_id, fields in zip(ids, rows[first:last], strict=True)
+            ]
+            batches.append(tokenize(self._vocabulary, [text for _, text in phrased], *lengths))
+            template_ids += [template_id for template_id, _ in phrased]
+            row_ids += ids
+            example += last - first
         writer.write_shard(shard, batches, template_ids, row_ids)
         return len(examples)
 

