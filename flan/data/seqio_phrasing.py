@@ -92,7 +92,7 @@ def phrase(
             value.set_shape([None])
         added = dict(zip([*_TEXTS, "answers", "template"], found[4:], strict=True))
         for key, (tokens, counts) in zip(FEATURES, (found[:2], found[2:4]), strict=True):
-            added[key] = tf.RaggedTensor.from_row_lengths(tokens, counts)
+            added[key] = tf.RaggedTensor.from_row_lengths(tokens, counts, validate=False)
         return {**example, **added}
 
     def dense(example: dict[str, Any]) -> dict[str, tf.Tensor]:
