@@ -9,7 +9,7 @@ import queue
 import threading
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -23,16 +23,17 @@ from flan.data.receipt import Receipt, ReceiptLine
 from flan.suggest import unknown_name
 
 _ROWS_AT_A_TIME = 65_536
+T = TypeVar("T", covariant=True)
 
 
-class Batches(Protocol):
-    """What `prefetch` reads."""
+class Batches(Protocol[T]):
+    """What `prefetch` reads. It may have a `close()`, which ends a wait for a batch."""
 
     @property
     def num_steps(self) -> int:
         """Batches there are."""
 
-    def batch(self, step: int) -> Batch:
+    def batch(self, step: int) -> T:
         """The batch of a step."""
 
 
@@ -228,11 +229,11 @@ def _receipt(
     return Receipt(cap, rate, steps, lines)
 
 
-def prefetch(data: Batches, start_step: int = 0, depth: int = 4) -> Generator[Batch, None, None]:
+def prefetch(data: Batches[T], start_step: int = 0, depth: int = 4) -> Generator[T, None, None]:
     """Batches from `start_step` to the last, up to `depth` of them made ahead by a thread.
 
     An error of the thread is raised where its batch is asked for. Closing the iterator
-    stops the thread.
+    stops the thread, and closes the data where they can be closed.
     """
     if depth < 1:
         raise ValueError(f"prefetch needs a depth of 1 or more, got {depth}")
@@ -266,4 +267,6 @@ def prefetch(data: Batches, start_step: int = 0, depth: int = 4) -> Generator[Ba
             yield item
     finally:
         stopped.set()
+        if close := getattr(data, "close", None):
+            close()
         thread.join()

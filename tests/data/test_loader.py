@@ -14,6 +14,7 @@ from flan.data.packing import PackingPlan, windows_of_part
 from flan.data.pool import ExamplePool
 from flan.data.receipt import Receipt
 from flan.testing.examples import EOS_ID, ArrayExamples, array_examples
+from flan.testing.packed import examples_of
 
 LENGTH = 128
 WINDOWS_PER_PART = 2
@@ -47,17 +48,6 @@ def caches() -> dict[str, list[ArrayExamples]]:
 def data_of(caches, names=("anli", "cb", "wsc", "idebate", "xsum"), **options) -> TrainData:
     defaults = {"batch_size": 8, "length": LENGTH, "steps": 100, "seed": 1, "bos_id": 0}
     return open_train_data(list(names), caches, **{**defaults, **options})
-
-
-def examples_of(batch: Batch) -> list[tuple[tuple[int, ...], int]]:
-    """Each packed example's ids and how many of them have no loss."""
-    found = []
-    for row in range(len(batch.targets)):
-        for segment in range(1, batch.segment_ids[row].max() + 1):
-            here = batch.segment_ids[row] == segment
-            ids = tuple(batch.targets[row][here].tolist())
-            found.append((ids, int((batch.loss_weights[row][here] == 0).sum())))
-    return found
 
 
 def cached_examples(cache: ArrayExamples) -> list[tuple[tuple[int, ...], int]]:
