@@ -30,12 +30,13 @@ class ReceiptLine:
 
     Attributes:
       dataset: its name.
-      found: rows of its training slices, before filters.
-      kept: rows after the filters.
+      found: rows of its training slices, before filters; None where a stream does not say.
+      kept: rows after the filters; None in a stream, as the next.
       used: rows after the cap.
       rate: weight in the mixture, `min(used, rate limit)`; 0 for a dataset without rows.
       probability: the rate's share.
-      cut: examples of the caches that were over the length limits and lost their tail.
+      cut: examples of the caches that were over the length limits and lost their tail; None
+        in a stream.
       expected: examples that the mixture gives it.
       observed: examples read; None before anything was counted, as the next three.
       tokens: of the observed examples.
@@ -44,12 +45,12 @@ class ReceiptLine:
     """
 
     dataset: str
-    found: int
-    kept: int
-    used: int
-    rate: int
+    found: int | None
+    kept: int | None
+    used: int | None
+    rate: float
     probability: float
-    cut: int
+    cut: int | None
     expected: float
     observed: int | None = None
     tokens: int | None = None
@@ -62,7 +63,8 @@ class Receipt:
     """All datasets of a run.
 
     Attributes:
-      cap: rows of a dataset at most; None where nothing is capped (raw text).
+      cap: rows of a dataset at most; None where nothing is capped (raw text), or by the
+        tasks themselves (a stream).
       rate_limit: rate of a dataset at most, or None.
       steps: gradient steps that `expected` and `observed` cover.
       lines: one for each dataset, in mixture order.
@@ -137,8 +139,10 @@ def _sum(lines: tuple[ReceiptLine, ...]) -> ReceiptLine:
 
 
 def _cells(line: ReceiptLine) -> tuple[str, ...]:
-    def count(value: int | None) -> str:
-        return "" if value is None else f"{value:,}"
+    def count(value: float | None) -> str:
+        if value is None:
+            return ""
+        return f"{value:,.4g}" if value % 1 else f"{int(value):,}"
 
     return (
         line.dataset,

@@ -119,6 +119,7 @@ class TextData:
                 rows = np.flatnonzero(read) * self.length
                 inside = np.minimum(rows + self.length, start + size) - np.maximum(rows, start)
                 tokens += int(np.maximum(inside, 0).sum()) + epochs * size
+            assert line.used is not None
             documents += epochs * line.used
             lines.append(
                 dataclasses.replace(
