@@ -63,57 +63,57 @@ def phrase(
         lambda: _give_exemplars(phrasers, source, encode, lengths.get("inputs") or INPUT_LENGTH)
     )
 
-    def phrase_row(fields: bytes, place: int, row_id: int, epoch: int, train: int) -> list[Any]:
-        index, text = phrasers[int(train)].phrase(
+    def phrase_row(
+        fields: bytes, place: int, row_id: int, epoch: int, train: int
+    ) -> tuple[int, Rendered]:
+        return phrasers[int(train)].phrase(
             fields_from_json(fields), names[int(place)], int(row_id), int(epoch)
         )
-        texts = text.input, text.target
-        tokens = [limit.tokens(t) for limit, t in zip(limits, texts, strict=True)]
-        return [*tokens, *(t.encode() for t in texts), index, _answers(text)]
 
     def phrase_rows(*columns: np.ndarray) -> list[np.ndarray]:
         if training.rendering.shots:
             give_exemplars()
         rows = [phrase_row(*row) for row in zip(*columns, strict=True)]
-        inputs, targets, input_texts, target_texts, templates, answers = zip(*rows, strict=True)
-        flat = [
-            found
-            for tokens in (inputs, targets)
-            for found in (np.concatenate(tokens), np.array([len(t) for t in tokens], np.int64))
-        ]
-        texts = [np.array(t, object) for t in (input_texts, target_texts, answers)]
-        return [*flat, *texts, np.array(templates, np.int64)]
+        texts = [t.input for _, t in rows], [t.target for _, t in rows]
+        found: list[list[bytes]] = [limit.tokens(t) for limit, t in zip(limits, texts, strict=True)]
+        found += [[text.encode() for text in column] for column in texts]
+        found.append([_answers(text) for _, text in rows])
+        templates = np.array([index for index, _ in rows], np.int64)
+        return [*(np.array(column, object) for column in found), templates]
 
     def add(example: dict[str, tf.Tensor]) -> dict[str, Any]:
         columns = [example[k] for k in ("fields", "source", "row_id", "epoch", "training")]
-        types = [tf.int32, tf.int64, tf.int32, tf.int64, *[tf.string] * 3, tf.int64]
+        types = [*[tf.string] * 5, tf.int64]
         found = tf.numpy_function(phrase_rows, columns, types, stateful=False)
         for value in found:
             value.set_shape([None])
-        added = dict(zip([*_TEXTS, "answers", "template"], found[4:], strict=True))
-        for key, (tokens, counts) in zip(FEATURES, (found[:2], found[2:4]), strict=True):
-            added[key] = tf.RaggedTensor.from_row_lengths(tokens, counts, validate=False)
-        return {**example, **added}
+        keys = (*FEATURES, *_TEXTS, "answers", "template")
+        return {**example, **dict(zip(keys, found, strict=True))}
 
-    def dense(example: dict[str, Any]) -> dict[str, tf.Tensor]:
-        # Out of a batch, one row's tokens are a ragged tensor with nothing ragged in it.
-        return {k: getattr(v, "flat_values", v) for k, v in example.items()}
+    def decode(example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        # Tokens leave the batch as bytes: a string may be of any length, and costs less than
+        # a ragged tensor.
+        tokens = {k: tf.io.decode_raw(example[k], tf.int32) for k in FEATURES}
+        return {**example, **tokens}
 
-    return dataset.batch(ROWS_AT_ONCE).map(add).unbatch().map(dense)
+    return dataset.batch(ROWS_AT_ONCE).map(add).unbatch().map(decode)
 
 
 class _Limit:
-    """How a feature's text becomes tokens."""
+    """How a feature's texts become tokens."""
 
     def __init__(self, feature: seqio.Feature, length: int | None):
-        self._encode = feature.vocabulary.encode
+        self._vocabulary = feature.vocabulary
         self._eos = [feature.vocabulary.eos_id] if feature.add_eos else []
         self._kept = None if length is None else length - len(self._eos)
 
-    def tokens(self, text: str) -> np.ndarray:
-        """The text's first tokens and EOS; nothing for no text, as in `tokenization`."""
-        ids = list(self._encode(text))[: self._kept]
-        return np.array([*ids, *self._eos] if text else ids, np.int32)
+    def tokens(self, texts: Sequence[str]) -> list[bytes]:
+        """Each text's first tokens and EOS, int32; nothing for no text, as in `tokenization`."""
+        encoded = self._vocabulary.encode_batch(texts)
+        return [
+            np.array([*ids[: self._kept], *self._eos] if text else ids, np.int32).tobytes()
+            for text, ids in zip(texts, encoded, strict=True)
+        ]
 
 
 def _answers(text: Rendered) -> bytes:
