@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import multiprocessing
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -42,3 +45,46 @@ def small_demo(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("small_demo")
     write_demo(folder, ("rte", "sst2", "trec"), train_rows=60, eval_rows=20)
     return folder
+
+
+class ServerThread:
+    """What `seqio_process.start` gives, with a thread in the place of the process."""
+
+    def __init__(self) -> None:
+        self.connection, self._theirs = multiprocessing.Pipe()
+        self.stdin = self
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        from flan.data.seqio_server import questions, serve
+
+        with self._theirs, contextlib.suppress(SystemExit):
+            serve(self._theirs, questions(self._theirs))
+
+    def close(self) -> None:
+        self.connection.close()
+
+    def wait(self, timeout: float) -> int:
+        self._thread.join(120)  # a thread cannot be killed, and machines are busy
+        assert not self._thread.is_alive()
+        return 0
+
+
+@pytest.fixture
+def server_threads(monkeypatch):
+    """Serves seqio's examples from threads, which spares a process its TensorFlow.
+
+    `tests/cli/test_train_seqio.py` has the process.
+    """
+    started = []
+
+    def start():
+        started.append(ServerThread())
+        return started[-1].connection, started[-1]
+
+    monkeypatch.setattr("flan.data.seqio_process.start", start)
+    yield
+    for server in started:
+        server.close()
+        server.wait(0)

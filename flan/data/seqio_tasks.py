@@ -50,6 +50,7 @@ class Settings:
       seed: of the choice of templates and exemplars.
       cap: training rows of a dataset at most.
       rate: weight of a dataset in a mixture at most.
+      num_templates: train on the first so many templates of each dataset; None uses all.
       skip_missing: leave out of mixtures what the data folder lacks, with a warning,
         instead of refusing.
     """
@@ -59,6 +60,7 @@ class Settings:
     seed: int = 0
     cap: int = TRAIN_CAP
     rate: int = RATE_LIMIT
+    num_templates: int | None = None
     skip_missing: bool = False
 
 
@@ -110,7 +112,7 @@ def build_task(name: str) -> seqio.Task:
     phraser = functools.partial(
         Phraser, dataset, parsed.rendering, seed=_settings.seed, template=parsed.template
     )
-    training = phraser()
+    training = phraser(num_templates=_settings.num_templates)
     evaluated = parsed.template is None or kinds[parsed.template] == "forward"
     evaluation = phraser(forward_only=True) if evaluated else None
     splits = tuple(SPLITS) if evaluated else ("train",)
@@ -154,7 +156,8 @@ def build_mixture(name: str) -> seqio.Mixture:
         raise ValueError(
             f"{name} lacks data:\n- "
             + "\n- ".join(missing)
-            + "\nOr go on without them: flan.data.seqio_tasks.configure(skip_missing=True)"
+            + "\nOr go on without them: flan.data.seqio_tasks.configure(skip_missing=True) "
+            "(`flan train`: --gin.ON_MISSING=skip)"
         )
     for reason in missing:
         log.warning("%s goes without: %s", name, reason)
@@ -194,10 +197,10 @@ class LazyRegistry(collections.UserDict[str, Any]):
         self._built: set[str] = set()
 
     def __contains__(self, name: object) -> bool:
-        return name in self.data or (isinstance(name, str) and self._knows(name))
+        return name in self.data or (isinstance(name, str) and self.knows(name))
 
     def __missing__(self, name: str) -> Any:
-        if not self._knows(name):
+        if not self.knows(name):
             raise KeyError(name)
         self.data[name] = self._build(name)
         self._built.add(name)
@@ -212,7 +215,8 @@ class LazyRegistry(collections.UserDict[str, Any]):
             self.data.pop(name, None)
         self._built.clear()
 
-    def _knows(self, name: str) -> bool:
+    def knows(self, name: str) -> bool:
+        """Whether it is the name of one of ours."""
         if not name.startswith(PREFIX) or "," in name:
             return False
         try:
@@ -229,11 +233,38 @@ def _is_task(name: TaskName) -> bool:
 
 
 def get(name: str) -> seqio.Task | seqio.Mixture:
-    """`seqio.get_mixture_or_task` with a message that suggests near names."""
-    if name not in seqio.TaskRegistry.names() and name not in seqio.MixtureRegistry.names():
-        parse_task_name(name)
-        raise ValueError(unknown_name("task or mixture", name, known_names(), limit=8))
-    return seqio.get_mixture_or_task(name)
+    """`seqio.get_mixture_or_task`, for joined names, datasets and clusters of ours as well.
+
+    Raises ValueError with near names, those of others' registered tasks among them.
+    """
+    registered = [*seqio.MixtureRegistry.names(), *seqio.TaskRegistry.names()]
+    if name in seqio.TaskRegistry.names() or name in seqio.MixtureRegistry.names():
+        return seqio.get_mixture_or_task(name)
+    try:
+        parsed = parse_task_name(name)
+    except ValueError:
+        known = dict.fromkeys([*registered, *known_names()])
+        raise ValueError(unknown_name("task or mixture", name, known, limit=8)) from None
+    if parsed.template is not None:
+        load_templates(parsed.datasets[0]).get(parsed.template)
+    return build_mixture(name)
+
+
+def is_ours(name: str) -> bool:
+    """Whether `get` builds what has that name; False for what others registered.
+
+    Raises ValueError for a name that nobody knows.
+    """
+    for registry in (seqio.TaskRegistry, seqio.MixtureRegistry):
+        if registry._REGISTRY.knows(name):
+            return True
+        if name in registry.names():
+            return False
+    try:
+        return bool(parse_task_name(name))
+    except ValueError:
+        get(name)  # says what names there are
+        raise
 
 
 def install() -> None:

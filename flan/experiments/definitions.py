@@ -233,7 +233,7 @@ class DatasetsTemplates:
                     mixture=mixture_of(names),
                     evaluate=held_out,
                     held_out=held_out,
-                    settings={"InstructionData.num_templates": templates},
+                    settings={"NUM_TEMPLATES": templates},
                     tags={"datasets": count, "templates": templates},
                 )
             )

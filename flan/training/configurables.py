@@ -11,6 +11,7 @@ from flan.partitioning import MeshConfig
 from flan.training.data import InstructionData, TextData
 from flan.training.loop import LoopConfig
 from flan.training.optimizer import OptimizerConfig
+from flan.training.seqio_data import SeqioData, choose_data
 from flan.training.settings import RunConfig
 from flan.training.step import StepConfig
 
@@ -24,7 +25,9 @@ CONFIGURABLES: dict[str, Callable[..., Any]] = {
         ModelConfig,
         OptimizerConfig,
         RunConfig,
+        SeqioData,
         StepConfig,
         TextData,
+        choose_data,
     )
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 from pathlib import Path
@@ -17,6 +18,17 @@ log = logging.getLogger("flan")
 def write_receipt(model_dir: Path, receipt: Receipt) -> None:
     """Writes `receipt.json`."""
     atomic.write_json(model_dir / layout.RECEIPT_FILE, receipt.to_json())
+
+
+def is_recorded(model_dir: Path, receipt: Receipt, steps: int) -> bool:
+    """Whether `receipt.json` tells already what the first `steps` steps of this mixture read."""
+    try:
+        content = json.loads((model_dir / layout.RECEIPT_FILE).read_bytes())
+        found = Receipt.from_json(content)
+    except (OSError, ValueError):
+        return False
+    counted = all(line.observed is not None for line in found.lines)
+    return counted and (found.hash, found.steps) == (receipt.hash, steps)
 
 
 def record_observed(model_dir: Path, observed: Receipt) -> None:

@@ -21,7 +21,7 @@ from flan.training.dev import Evaluate, make_evaluation
 from flan.training.loop import train_loop
 from flan.training.metrics import MetricsWriter
 from flan.training.optimizer import make_optimizer, make_schedule
-from flan.training.receipts import record_observed, write_receipt
+from flan.training.receipts import is_recorded, record_observed, write_receipt
 from flan.training.resume import another, metadata_before, restore_newest
 from flan.training.settings import OpenData, RunConfig, WithDevRows
 from flan.training.start import (
@@ -142,7 +142,9 @@ def run(config: RunConfig, operative_config: Callable[[], str] | None = None) ->
                 writer.close()
         # Also where nothing was left to do: a kill may have come before this line.
         if data.receipt is not None and processes.is_first():
-            record_observed(model_dir, data.observe(int(state.step)))
+            done = int(state.step)
+            if not is_recorded(model_dir, data.receipt, done):  # a stream is long to count again
+                record_observed(model_dir, data.observe(done))
         return state
     finally:
         manager.close()

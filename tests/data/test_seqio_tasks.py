@@ -56,10 +56,6 @@ def cached(demo_data_dir, vocabulary, tmp_path, name, **options):
 @pytest.mark.parametrize(
     ("name", "dataset", "options"),
     [
-        ("flan_rte", "rte", {}),
-        ("flan_anli", "anli", {}),
-        ("flan_arc", "arc", {}),
-        ("flan_xsum", "xsum", {}),
         ("flan_rte_t3", "rte", {"template": "t3"}),
         ("flan_rte_no_options", "rte", {"rendering": "no_options"}),
         ("flan_rte_dataset_name", "rte", {"rendering": "dataset_name"}),

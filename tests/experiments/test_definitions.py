@@ -87,7 +87,7 @@ def test_fewer_datasets_and_templates():
     kept = [c for c, names in clusters.CLUSTERS.items() if set(names) & set(trained)]
     assert all(len(set(clusters.CLUSTERS[c]) & set(trained)) <= 2 for c in kept)
     assert not set(kept) & {"nli", "paraphrase", "closed_book_qa", "commonsense"}
-    assert run.settings == {"InstructionData.num_templates": 1}
+    assert run.settings == {"NUM_TEMPLATES": 1}
 
 
 def test_each_size_starts_from_its_own_model():
