@@ -95,8 +95,9 @@ def prepare(request: Request, workers: int | None = None) -> Prepared:
     with preparing(request.cache_dir):
         tokens = _done_tokens(request, rows)
         if tokens is None:
+            known = {get_dataset(item.dataset).to_fields.__module__ for item in rows}
             # Their processes start while the vocabulary is looked at.
-            with Workers(_count(request, rows, workers), [_JOBS]) as processes:
+            with Workers(_count(request, rows, workers), [_JOBS, *sorted(known)]) as processes:
                 if request.vocabulary is not None:
                     check_vocabulary(request, [i.dataset for i in rows if i.split == "train"])
                 tokens = _Preparation(request, rows, processes).run()
