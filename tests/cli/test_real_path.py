@@ -45,6 +45,6 @@ def test_a_leave_nli_out_run_on_real_rows(real_data, tmp_path, capsys):
     command += ["--templates", "t0,t1", "--limit", "4", "--splits", "test", *common]
     capsys.readouterr()
     assert main([*command, "--json"]) == 0
-    summary = json.loads(capsys.readouterr().out)
+    (summary,) = json.loads(capsys.readouterr().out)
     nli = summary["modes"]["instructions"]["datasets"]
     assert set(nli) == {"anli", "cb", "mnli", "qnli", "rte", "snli", "wnli"}
