@@ -17,6 +17,8 @@ from flan.data.rows import Part, SourceReader
 
 # Calling Python from a graph costs more than what it does for one row.
 ROWS_AT_ONCE = 64
+# Rows among which the source shuffles: records are far cheaper to read ahead than examples.
+_SHUFFLED = 1024
 # seqio's names of our splits.
 SPLITS = {"train": "train", "validation": "dev", "test": "test"}
 
@@ -110,9 +112,9 @@ class RowSource(seqio.DataSource):
         read = functools.partial(_read_part, training=int(split == "train"))
         if not shuffle:
             return files.flat_map(read)
-        return files.shuffle(len(parts), seed=seed).interleave(
-            read, cycle_length=16, block_length=16
-        )
+        files = files.shuffle(len(parts), seed=seed)
+        rows = files.interleave(read, cycle_length=16, block_length=16)
+        return rows.shuffle(_SHUFFLED, seed=seed)
 
     def rows_kept(self, split: str, limit: int) -> int:
         """Rows that `to_fields` keeps, counted up to `limit`."""

@@ -64,6 +64,11 @@ class Settings:
     skip_missing: bool = False
 
 
+# Examples that seqio shuffles on top of the source's rows; it keeps small sources in memory, in
+# one order. Its own 1,000 of each of 62 datasets are half a minute of work before the first batch,
+# and mix 20 epochs of a small dataset.
+_SHUFFLED = 128
+
 _settings = Settings()
 
 
@@ -133,6 +138,7 @@ def build_task(name: str) -> seqio.Task:
         },
         postprocess_fn=postprocess if evaluated else None,
         metric_fns=metric_functions(dataset) if evaluated else [],
+        shuffle_buffer_size=_SHUFFLED,
     )
 
 

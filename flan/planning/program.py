@@ -21,6 +21,7 @@ from flan.partitioning import MeshConfig
 from flan.training.data import InstructionData
 from flan.training.optimizer import OptimizerConfig, make_optimizer
 from flan.training.run import RunConfig
+from flan.training.seqio_data import SeqioData
 from flan.training.state import TrainState, abstract_state
 from flan.training.step import StepConfig, make_train_step
 
@@ -137,7 +138,7 @@ def work_of(config: RunConfig) -> Work:
         raise ValueError("a plan needs data with feature_lengths (TASK_FEATURE_LENGTHS)")
     length = sum(lengths.values())
     limit = None
-    if isinstance(config.data, InstructionData):
+    if isinstance(config.data, InstructionData | SeqioData) and "inputs" in lengths:
         limit = target_limit(length, lengths["targets"], _TARGET_SHARE)
     return Work(
         model,

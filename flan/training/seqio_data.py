@@ -10,6 +10,7 @@ from typing import Any
 
 from flan import folders
 from flan.catalog.dataset import TRAIN_CAP
+from flan.data.dev_examples import DevExamples
 from flan.data.mixture import RATE_LIMIT
 from flan.data.names import parse_task_name
 from flan.data.phrasing import option_sets
@@ -139,6 +140,10 @@ class SeqioData:
         )
         log.info("%s", data.receipt.table())
         return data
+
+    def open_dev(self, vocabulary_dir: Path, rows: int, seed: int) -> DevExamples | None:
+        """At most `rows` dev rows of each dataset of ours; None for tasks of others."""
+        return self._instructions().open_dev(vocabulary_dir, rows, seed) if self._ours else None
 
     @property
     def _ours(self) -> bool:

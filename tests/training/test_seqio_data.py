@@ -80,6 +80,19 @@ def test_tasks_of_others_are_told_of_it(losing_line_ends, caplog):
     assert "it loses line ends" in caplog.text
 
 
+def test_dev_rows_are_those_of_our_datasets(losing_line_ends, small_demo, tmp_path):
+    places = {"data_dir": str(small_demo), "cache_dir": str(tmp_path)}
+    lengths = {"inputs": 96, "targets": 16}
+    settings = {"mixture": "rte,sst2", "feature_lengths": lengths, **places}
+    found, expected = (
+        data(**settings).open_dev(losing_line_ends, 4, 0) for data in (SeqioData, InstructionData)
+    )
+    assert len(found.rows) == 8
+    assert [t.tolist() for t in found.tokens] == [t.tolist() for t in expected.tokens]
+    others = SeqioData(mixture="none_of_ours", modules="users_tasks", **places)
+    assert others.open_dev(losing_line_ends, 4, 0) is None
+
+
 def test_a_source_is_chosen_by_name():
     def cache():
         return InstructionData(mixture="rte")
