@@ -5,6 +5,8 @@ model.json            the network's sizes
 vocabulary/           a copy of the vocabulary, so that the folder is enough to evaluate
 config.gin            the operative gin configuration
 receipt.json          what the mixture consists of
+training_data.json    which datasets, rows and templates it and what it started from read
+training_rows.npz     prints of these rows, to look others up
 damaged/              checkpoints that could not be read and were set aside
 metrics.jsonl         one line for each logged step
 tensorboard/          the same as TensorBoard events

@@ -12,6 +12,10 @@ lie in the --out folder as JSON with all predictions beside them; cells that are
 there already are kept, so a run that was stopped goes on, and several checkpoints can
 share a folder. All devices are used; no score depends on how many there are.
 
+A checkpoint that was trained on what is evaluated, or on a cluster that overlaps with it, is
+refused; --seen mark scores it, and says so wherever its scores are shown. Rows that stand in
+the training data, too, are counted, exactly and nearly the same ones.
+
 --selftest scores a sample of generated rows in batches of several sizes, paddings, packings
 and orders instead, and on one device if there are more; it prints how far scores moved and
 ends with 1 if one moved by more than 0.0001.
@@ -145,6 +149,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="leave out datasets that are not there instead of refusing to start",
     )
+    parser.add_argument(
+        "--seen",
+        default="refuse",
+        choices=("refuse", "mark"),
+        help="where a checkpoint was trained on what is evaluated, or on what overlaps with it: "
+        "refuse to score it (default), or mark these scores as seen wherever they are shown",
+    )
     parser.add_argument("--no_resume", action="store_true", help="compute finished cells again")
     parser.add_argument(
         "--json",
@@ -184,6 +195,8 @@ def run(args: argparse.Namespace) -> int:
         for mode in dict.fromkeys(map(parse_mode, _names(args.mode)))
     ]
     labels = _labels(args.name, args.checkpoints)
+    for checkpoint in args.checkpoints:
+        _check_unseen(checkpoint, args)
     store = CachedRowStore(
         folders.cache_dir(args.cache_dir), folders.data_dir(args.data_dir), args.skip_missing
     )
@@ -210,14 +223,32 @@ def run(args: argparse.Namespace) -> int:
                 limit=args.limit,
                 settings=one,
                 resume=not args.no_resume,
+                seen=args.seen,
             )
             entry = evaluation.summary["checkpoints"][evaluation.label]
             if not args.json:
-                _print_summary(evaluation, entry["modes"][one.mode.name], one.mode.name, args.out)
+                _print_summary(evaluation, entry, one.mode.name, args.out)
         printed.append({"checkpoint": evaluation.label, **entry})
     if args.json:
         print(json.dumps(printed, indent=2))
     return 0
+
+
+def _check_unseen(checkpoint: str, args: argparse.Namespace) -> None:
+    """Refuses before the model is loaded what `evaluate` would refuse after."""
+    from pathlib import Path
+
+    from flan.catalog.registry import get_datasets
+    from flan.checkpoints.record import checkpoint_record
+    from flan.evaluation.training import check_unseen
+
+    folder = Path(checkpoint).expanduser()
+    if not folder.is_dir():
+        return  # loading it says so
+    # Checkpoints of a run share their record, the best one's too.
+    record = checkpoint_record(folder, args.step if isinstance(args.step, int) else None)
+    names = [d.name for d in get_datasets(_names(args.datasets))]
+    check_unseen(checkpoint, record, names, args.seen)
 
 
 def _selftest(args: argparse.Namespace) -> int:
@@ -284,12 +315,14 @@ def _labels(names: str | None, checkpoints: Sequence[str]) -> list[str | None]:
     return [*labels]
 
 
-def _print_summary(evaluation: Evaluation, summary: dict, mode: str, out: str) -> None:
+def _print_summary(evaluation: Evaluation, entry: dict, mode: str, out: str) -> None:
     from flan.cli.tables import print_table
-    from flan.evaluation.summary_table import COLUMNS, table_rows
+    from flan.evaluation.summary_table import COLUMNS, table_rows, training_notes
 
-    datasets = {c.id.dataset for c in evaluation.cells}
-    print_table(COLUMNS, table_rows(summary, datasets), right=COLUMNS[2:7])
+    datasets = dict.fromkeys(c.id.dataset for c in evaluation.cells)
+    print_table(COLUMNS, table_rows(entry["modes"][mode], datasets), right=COLUMNS[2:7])
+    for note in training_notes(entry, mode, datasets):
+        print(f"{evaluation.label}: {note}")
     kept = f", {evaluation.kept} of them finished before" if evaluation.kept else ""
     print(f"{evaluation.label}, {mode}: {len(evaluation.cells)} cells{kept}, in {out}")
 

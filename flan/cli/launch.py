@@ -78,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
     if args.only:
         runs = _only(runs, args.only)
     jobs = graph.build(runs, inputs)
+    graph.check_start(runs, inputs)
     if args.dry_run:
         for job in jobs:
             needs = f"   # after {', '.join(job.needs)}" if job.needs else ""

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     from flan.cli.tables import print_table
     from flan.reports.comparison import compare
     from flan.reports.experiment import is_experiment
-    from flan.reports.table import table_columns, table_rows
+    from flan.reports.table import table_columns, table_rows, training_notes
     from flan.reports.write import read_run, write_report
 
     folders = [Path(folder).expanduser() for folder in args.results]
@@ -57,6 +57,8 @@ def run(args: argparse.Namespace) -> int:
     runs = [read_run(folder) for folder in model_dirs]
     columns = table_columns(comparison)
     print_table(columns, table_rows(comparison), right=columns[2:])
+    for note in training_notes(comparison):
+        print(note)
     if args.out:
         for path in write_report(Path(args.out).expanduser(), comparison, runs, args.title):
             print(f"wrote {path}")

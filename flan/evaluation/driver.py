@@ -16,6 +16,7 @@ from flan.evaluation.model import EvaluationModel
 from flan.evaluation.modes import Exemplars, templates_for
 from flan.evaluation.rows import Rows, RowSet, RowStore, spread
 from flan.evaluation.settings import CellSettings, cell_details
+from flan.evaluation.training import Seen, check_unseen, entry_of, status_of
 from flan.progress import progress_bar
 from flan.suggest import unknown_name
 from flan.templates.exemplars import TOKEN_BUDGET, ExemplarPool
@@ -69,6 +70,7 @@ def evaluate(
     limit: int | None = None,
     settings: CellSettings | None = None,
     resume: bool = True,
+    seen: Seen = "refuse",
 ) -> Evaluation:
     """Evaluates every non-inverted template of each dataset, or the one prompt of a plain mode.
 
@@ -83,8 +85,11 @@ def evaluate(
       limit: rows of each source and split at most, spread evenly over it.
       settings: mode, score, lengths, batch size.
       resume: keep finished cells whose key (weights, template, rows, settings) is the same.
+      seen: what to do where the checkpoint was trained on what is evaluated, or on what
+        overlap rules exclude: `refuse`, or `mark` the scores wherever they are shown.
 
     Raises:
+      SeenInTraining: see `seen`.
       ValueError: an unknown dataset, cluster, split or template, a bad limit, templates in
         a mode without any, a dataset that is not on disk, or one without training rows in a
         few-shot mode. Nothing has been computed then.
@@ -94,6 +99,8 @@ def evaluate(
     found = get_datasets(datasets)
     if not found:
         raise ValueError("no datasets were named; give datasets or clusters, such as rte or nli")
+    names = [d.name for d in found]
+    leaks = check_unseen(model.label, model.training.record, names, seen)
     _check_splits(splits)
     spread(1, limit)
     chosen = {d.name: _choose(d, templates, settings) for d in found}
@@ -108,10 +115,15 @@ def evaluate(
             "split with rows"
         )
 
+    known = model.training.record
     out_dir.mkdir(parents=True, exist_ok=True)
-    results.write_checkpoint(
-        out_dir, model.label, {"fingerprint": model.fingerprint, "step": model.step}
+    before = results.read_checkpoint(out_dir, model.label)
+    same = before.get("fingerprint") == model.fingerprint
+    training = entry_of(
+        known, leaks, _counts(model, jobs, limit), names, before.get("training") if same else None
     )
+    entry = {"fingerprint": model.fingerprint, "step": model.step, "training": training}
+    results.write_checkpoint(out_dir, model.label, entry)
     finished = {j.cell_id: results.finished_cell(out_dir, j.cell_id, j.key) for j in jobs}
     done = {i: cell for i, cell in finished.items() if cell is not None and resume}
     kept = len(done)
@@ -126,12 +138,26 @@ def evaluate(
                 place = group[0].cell_id
                 bar.set_postfix_str(f"{place.dataset} {place.split} {place.template}")
                 for cell, predictions in run_cells(model, group, settings, bar.update):
+                    status = status_of(known, cell.id.dataset in leaks)
+                    cell = dataclasses.replace(cell, details={**cell.details, "training": status})
                     results.write_cell(out_dir, cell, predictions)
                     done[cell.id] = cell
     finally:
         # What is finished can be read even if the rest never is.
         written = summary.write_summary(out_dir)
     return Evaluation(model.label, tuple(done[j.cell_id] for j in jobs), kept, written)
+
+
+def _counts(
+    model: EvaluationModel, jobs: Sequence[_Job], limit: int | None
+) -> dict[str, dict[str, int]]:
+    """`dataset/source/split` -> how many of its rows were also trained on, where that is known."""
+    found = {}
+    for job in jobs:
+        name = f"{job.cell_id.dataset}/{job.cell_id.source}/{job.cell_id.split}"
+        if name not in found and (counted := model.training.count(name, job.rows, limit)):
+            found[name] = counted
+    return found
 
 
 def _check_splits(splits: Sequence[str]) -> None:

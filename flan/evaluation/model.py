@@ -17,6 +17,7 @@ from flan.evaluation.fingerprint import params_fingerprint
 from flan.evaluation.placement import Placement, place
 from flan.evaluation.prompts import newline_ids
 from flan.evaluation.results import safe_name
+from flan.evaluation.training import Training
 from flan.evaluation.unconditional import UnconditionalScores
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class EvaluationModel:
       dtype: of computation.
       reads_start: whether the model reads the vocabulary's `bos_id` before a text.
       placement: the devices it lies on; None for one.
+      training: what it was trained on, as far as that is known.
     """
 
     label: str
@@ -54,6 +56,7 @@ class EvaluationModel:
     dtype: Dtype = "float32"
     reads_start: bool = True
     placement: Placement | None = None
+    training: Training = Training()  # noqa: RUF009 - frozen
 
     @property
     def parts(self) -> int:
@@ -126,6 +129,7 @@ def load_model(
     """
     from flan.checkpoints import layout
     from flan.checkpoints.manager import load_for_inference, split_step
+    from flan.checkpoints.record import record_in
     from flan.models.transformer import Transformer
 
     if label is not None:
@@ -151,6 +155,7 @@ def load_model(
         # Training always gives a start token; an imported model may never have seen one.
         reads_start=found.metadata.get("reads_start", True) is not False,
         placement=placement,
+        training=Training(record_in(found.metadata, model_dir), model_dir),
     )
 
 

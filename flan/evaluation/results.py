@@ -185,6 +185,15 @@ def write_checkpoint(out_dir: Path, label: str, entry: Mapping[str, Any]) -> Non
     atomic.write_json(folder / CHECKPOINT_FILE, {"format": FORMAT, "label": label, **entry})
 
 
+def read_checkpoint(out_dir: Path, label: str) -> dict[str, Any]:
+    """What `write_checkpoint` noted of a label; nothing where it did not, or it is damaged."""
+    try:
+        entry = json.loads((out_dir / label / CHECKPOINT_FILE).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return entry if isinstance(entry, dict) else {}
+
+
 def read_checkpoints(out_dir: Path) -> dict[str, dict[str, Any]]:
     """Label -> what `write_checkpoint` noted; ValueError naming a damaged file."""
     found = {}

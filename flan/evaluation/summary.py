@@ -41,11 +41,13 @@ def write_summary(out_dir: Path) -> dict[str, Any]:
 def summarize(
     cells: Iterable[Cell], checkpoints: Mapping[str, Mapping[str, Any]] | None = None
 ) -> dict[str, Any]:
-    """`{"checkpoints": {label: {"step", "modes": {mode: {"datasets", "clusters"}}}}}`.
+    """`{"checkpoints": {label: {"step", "unknown", "modes": {mode: {"datasets", "clusters"}}}}}`.
 
-    A dataset has `cluster`, `main_metric`, `splits` (see `_split`) and `best_dev` (see there).
-    A cluster has for each split the `mean` over its datasets and its `interval`, and the mean
-    of their `best_dev` test scores.
+    `unknown` says what is not known of a checkpoint's training. A dataset has `cluster`,
+    `main_metric`, `splits` (see `_split`), `best_dev` (see there) and `training`: `status`
+    (`seen` in training, `unseen` or `unknown`), `because`, and for each split in `rows` how
+    many evaluated rows were also trained on. A cluster has for each split the `mean` over its
+    datasets and its `interval`, and the mean of their `best_dev` test scores.
     """
     grouped: dict[str, dict[str, dict[str, list[Cell]]]] = {}
     for cell in sorted(cells, key=lambda c: c.id):
@@ -57,7 +59,11 @@ def summarize(
         "checkpoints": {
             label: {
                 "step": known.get(label, {}).get("step"),
-                "modes": {mode: _mode(datasets) for mode, datasets in modes.items()},
+                "unknown": _training(known, label).get("unknown", ["what it was trained on"]),
+                "modes": {
+                    mode: _mode(datasets, _training(known, label))
+                    for mode, datasets in modes.items()
+                },
             }
             for label, modes in grouped.items()
         },
@@ -71,8 +77,16 @@ class _Dataset(NamedTuple):
     replicates: dict[str, np.ndarray]  # split -> of the mean over templates
 
 
-def _mode(by_dataset: Mapping[str, Sequence[Cell]]) -> dict[str, Any]:
+def _training(checkpoints: Mapping[str, Mapping[str, Any]], label: str) -> Mapping[str, Any]:
+    """What a results folder says of a checkpoint's training (`evaluation.training.entry_of`)."""
+    entry = checkpoints.get(label, {}).get("training")
+    return entry if isinstance(entry, dict) else {}
+
+
+def _mode(by_dataset: Mapping[str, Sequence[Cell]], training: Mapping[str, Any]) -> dict[str, Any]:
     datasets = {name: _dataset(cells) for name, cells in by_dataset.items()}
+    for name, dataset in datasets.items():
+        dataset.entry["training"] = _exposure(name, training)
     found = {d.entry["cluster"] for d in datasets.values()}
     clusters = {}
     for cluster in [*CLUSTERS, *sorted(found - CLUSTERS.keys())]:
@@ -100,6 +114,23 @@ def _cluster(members: Mapping[str, _Dataset]) -> dict[str, Any]:
     if best:
         found["best_dev"] = {"test": statistics.fmean(best.values()), "datasets": sorted(best)}
     return found
+
+
+def _exposure(dataset: str, training: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known of a dataset's rows in a checkpoint's training."""
+    told = training.get("datasets", {}).get(dataset, {})
+    rows: dict[str, dict[str, int]] = {}
+    for name, counts in training.get("rows", {}).items():
+        of, _, split = name.split("/")
+        if of == dataset:
+            sums = rows.setdefault(split, dict.fromkeys(("rows", "exact", "near"), 0))
+            for kind in sums:
+                sums[kind] += counts[kind]
+    return {
+        "status": told.get("status", "unknown"),
+        "because": list(told.get("because", ())),
+        "rows": rows,
+    }
 
 
 def _dataset(cells: Sequence[Cell]) -> _Dataset:
@@ -172,7 +203,7 @@ def _interval(replicates: Sequence[np.ndarray | None]) -> list[float] | None:
 
 def _conditions(cell: Cell) -> str:
     """What cells must share to be compared: all that made their keys, but for the template."""
-    apart = ("template", "seconds", "versions")
+    apart = ("template", "seconds", "versions", "training")
     return content_hash({k: v for k, v in cell.details.items() if k not in apart})
 
 

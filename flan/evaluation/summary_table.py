@@ -54,8 +54,9 @@ def _dataset_row(name: str, entry: Mapping[str, Any]) -> tuple[str, ...]:
     largest = next(s for s in reversed(splits) if s)
     best = entry["best_dev"]
     mixed = " (mixed settings)" if any(s["mixed"] for s in splits if s) else ""
+    seen = " (seen in training)" if entry["training"]["status"] == "seen" else ""
     return (
-        f"  {name}{mixed}",
+        f"  {name}{seen}{mixed}",
         entry["main_metric"],
         str(len(largest["templates"])),
         str(largest["rows"]),
@@ -63,6 +64,33 @@ def _dataset_row(name: str, entry: Mapping[str, Any]) -> tuple[str, ...]:
         interval_text(splits[-1]["interval"]) if splits[-1] else "",
         best_dev_text(best["test"], best["template"], best["chosen_again"]) if best else "",
     )
+
+
+def training_notes(checkpoint: Mapping[str, Any], mode: str, datasets: Iterable[str]) -> list[str]:
+    """Lines under a table: what is not known of the training, and rows that it shares.
+
+    Args:
+      checkpoint: its entry of the summary.
+      mode: which of its modes.
+      datasets: only these.
+    """
+    notes = []
+    if checkpoint["unknown"]:
+        notes.append(f"training data unknown: {'; '.join(checkpoint['unknown'])}")
+    found = checkpoint["modes"][mode]["datasets"]
+    shared = []
+    for name in dict.fromkeys(datasets):
+        for split, counts in found[name]["training"]["rows"].items():
+            if counts["exact"] or counts["near"]:
+                shared.append(f"{name} {split} {rows_text(counts)}")
+    if shared:
+        notes.append(f"rows that training had, too: {', '.join(shared)}")
+    return notes
+
+
+def rows_text(counts: Mapping[str, int]) -> str:
+    """`3 exactly and 1 nearly of 277`."""
+    return f"{counts['exact']:,} exactly and {counts['near']:,} nearly of {counts['rows']:,}"
 
 
 def interval_text(interval: Sequence[float] | None) -> str:

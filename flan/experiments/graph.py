@@ -16,7 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from flan.catalog import clusters
+from flan.data.leaks import find_leaks, leaks_of, refuse
 from flan.data.names import parse_task_name
+from flan.data.training_record import read_record
+from flan.evaluation.training import SEEN, Seen
 from flan.experiments.runs import RunSpec
 
 RUNS, RESULTS, REPORT = "runs", "results", "report"
@@ -54,6 +57,8 @@ class EvaluationSettings:
       score: of options, see `flan eval --score`.
       feature_lengths: tokens of `inputs` and `targets` at most.
       skip_missing: leave out datasets that are not on disk.
+      seen: whether a model that was trained on what it is evaluated on is refused, or its
+        scores are marked (`mark`). Runs that do so by design are always marked.
     """
 
     limit: int | None = None
@@ -63,6 +68,11 @@ class EvaluationSettings:
         default_factory=lambda: {"inputs": 1024, "targets": 256}
     )
     skip_missing: bool = False
+    seen: Seen = "refuse"
+
+    def __post_init__(self) -> None:
+        if self.seen not in SEEN:
+            raise ValueError(f"EVAL_SEEN must be one of {list(SEEN)}, got {self.seen!r}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -119,6 +129,33 @@ def build(runs: Sequence[RunSpec], inputs: Inputs) -> list[Job]:
     return jobs
 
 
+def trains_on_evaluated(run: RunSpec) -> bool:
+    """Whether a run is to be scored on what it is tuned on, holding none of it out."""
+    if run.mixture is None or run.held_out:
+        return False
+    trained = {d: (clusters.cluster_of(d), "") for d in parse_task_name(run.mixture).datasets}
+    return any(leaks_of(trained, name) for name in clusters.expand(run.evaluate))
+
+
+def check_start(runs: Sequence[RunSpec], inputs: Inputs) -> None:
+    """SeenInTraining where a run starts from a model that was trained on what it is scored on.
+
+    `flan eval` would refuse it, too, but only after the training.
+    """
+    if inputs.evaluation.seen == "mark":
+        return
+    for run in runs:
+        start = run.settings.get("INITIAL_CHECKPOINT_PATH", inputs.initial)
+        if start is None or trains_on_evaluated(run):
+            continue
+        record = read_record(_model_folder(Path(str(start)).expanduser()))
+        refuse(
+            f"{start}, from which run {run.name!r} starts,",
+            find_leaks(record, clusters.expand(run.evaluate)),
+            "Start from another model, or mark such scores: --gin.EVAL_SEEN=mark",
+        )
+
+
 def only(jobs: Sequence[Job], runs: Sequence[str]) -> list[Job]:
     """The jobs of some runs, with what they share."""
     return [job for job in jobs if "/" not in job.name or job.name.rpartition("/")[0] in runs]
@@ -156,7 +193,14 @@ def _eval(run: RunSpec, model: str, inputs: Inputs) -> list[str]:
     command += ["--target_length", str(settings.feature_lengths["targets"])]
     command += ["--limit", str(settings.limit)] if settings.limit else []
     command += ["--skip_missing"] if settings.skip_missing else []
+    command += ["--seen", "mark"] if settings.seen == "mark" or trains_on_evaluated(run) else []
     return [*command, "--out", str(inputs.out / RESULTS), *_folders(inputs)]
+
+
+def _model_folder(checkpoint: Path) -> Path:
+    """The model folder of one of its `checkpoints/<step>`, or itself."""
+    inside = checkpoint.name.isdigit() and checkpoint.parent.name == "checkpoints"
+    return checkpoint.parent.parent if inside else checkpoint
 
 
 def _folders(inputs: Inputs) -> list[str]:

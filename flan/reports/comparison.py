@@ -22,11 +22,16 @@ Datasets = Mapping[str, Mapping[str, Any]]  # dataset -> its entry in a summary
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """A checkpoint in a mode: `instructions`, or `baseline` (prompts for untuned models)."""
+    """A checkpoint in a mode: `instructions`, or `baseline` (prompts for untuned models).
+
+    Attributes:
+      unknown: in words, what is not known of its training.
+    """
 
     label: str
     mode: str
     step: int | None = None
+    unknown: str = dataclasses.field(default="", compare=False)
 
     @property
     def title(self) -> str:
@@ -47,6 +52,10 @@ class Score:
       best_template: its id; empty for a cluster.
       chosen_again: how often, in [0, 1], other dev rows would have chosen it, or None.
       templates: template id -> score; empty for a cluster.
+      training: `seen` in training, `unseen` or `unknown`; `seen` for a cluster with a dataset
+        that is.
+      because: what training touched it, in words.
+      shared: how many evaluated `rows` training had, too: `exact`, `near`; None if not known.
     """
 
     mean: float
@@ -56,6 +65,14 @@ class Score:
     best_template: str = ""
     chosen_again: float | None = None
     templates: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    training: str = "unknown"
+    because: tuple[str, ...] = ()
+    shared: Mapping[str, int] | None = None
+
+    @property
+    def seen(self) -> bool:
+        """Whether it is the score of a task that was trained on."""
+        return self.training == "seen"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,7 +192,8 @@ def columns_of(
                 count += 1
         step = entry.get("step")
         for mode, content in entry["modes"].items():
-            columns[Column(shown, mode, step)] = content["datasets"]
+            unknown = "; ".join(entry.get("unknown", ()))
+            columns[Column(shown, mode, step, unknown)] = content["datasets"]
     return columns
 
 
@@ -204,6 +222,7 @@ def _check(value: Any) -> None:
         step = checkpoint.get("step")
         if step is not None and not isinstance(step, int):
             raise ValueError(f"step must be a whole number, got {step!r}")
+        _texts(checkpoint.get("unknown", []))
         for mode in _objects(checkpoint, "modes"):
             for dataset in _objects(mode, "datasets"):
                 _check_dataset(dataset)
@@ -225,6 +244,7 @@ def _check_dataset(dataset: Mapping[str, Any]) -> None:
             if not isinstance(interval, list) or len(interval) != 2:
                 raise ValueError(f"an interval must be two numbers, got {interval!r}")
             _numbers(interval)
+    _check_training(dataset.get("training", {}))
     best = dataset.get("best_dev")
     if best is not None:
         if not isinstance(best, dict) or not isinstance(best.get("template"), str):
@@ -232,6 +252,19 @@ def _check_dataset(dataset: Mapping[str, Any]) -> None:
         _numbers([best.get("test")])
         if best.get("chosen_again") is not None:
             _numbers([best["chosen_again"]])
+
+
+def _check_training(training: Any) -> None:
+    if not isinstance(training, dict) or not isinstance(training.get("status", ""), str):
+        raise ValueError("training must be an object with a status")
+    _texts(training.get("because", []))
+    for counts in _objects({"rows": {}, **training}, "rows"):
+        _numbers(counts.get(kind) for kind in ("rows", "exact", "near"))
+
+
+def _texts(value: Any) -> None:
+    if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
+        raise ValueError(f"expected a list of texts, got {value!r}")
 
 
 def _objects(value: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
@@ -262,6 +295,7 @@ def _score(entry: Mapping[str, Any], split: str) -> Score | None:
         return None
     best = entry["best_dev"] if split == "test" else None
     interval = content.get("interval")
+    training = entry.get("training", {})
     return Score(
         content["mean"],
         content["std"],
@@ -270,6 +304,9 @@ def _score(entry: Mapping[str, Any], split: str) -> Score | None:
         best["template"] if best else "",
         best.get("chosen_again") if best else None,
         content["templates"],
+        training.get("status", "unknown"),
+        tuple(training.get("because", ())),
+        training.get("rows", {}).get(split),
     )
 
 
@@ -290,6 +327,12 @@ def _cluster_line(cluster: str, lines: Sequence[Line]) -> Line:
                 statistics.fmean(score.mean for score in of),
                 None if None in stds else math.hypot(*(s for s in stds if s)) / len(of),
                 best=None if None in bests else statistics.fmean(b for b in bests if b is not None),
+                training=_worst(score.training for score in of),
             )
         )
     return Line(cluster, tuple(scores), rows=sum(line.rows for line in shared))
+
+
+def _worst(statuses: Iterable[str]) -> str:
+    found = set(statuses)
+    return next(s for s in ("seen", "unknown", "unseen") if s in found or s == "unseen")

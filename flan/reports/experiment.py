@@ -33,11 +33,12 @@ def compare_runs(folder: Path, split: str = "test") -> Comparison:
     record = read_record(folder)
     found = columns_of(folder / RESULTS)
     merged: dict[Column, dict[str, Mapping[str, Any]]] = {}
+    unknown = {(column.label, column.mode): column.unknown for column in found}
     for run in record.runs:
         for mode in run.modes:
             datasets = _of_run(found, run, mode)
             if datasets:
-                column = Column(series(run), mode)
+                column = Column(series(run), mode, unknown=unknown[run.name, mode])
                 merged.setdefault(column, {}).update(datasets)
     if not merged:
         raise FileNotFoundError(f"{folder} has no results yet: `flan status {folder}`")

@@ -47,6 +47,7 @@ def render_page(comparison: Comparison, runs: Sequence[Run] = (), title: str = "
         best_text=table.best_text,
         interval_text=table.score_interval_text,
         gain_text=table.gain_text,
+        notes=table.training_notes(comparison),
     )
 
 

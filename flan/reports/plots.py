@@ -62,10 +62,10 @@ def cluster_bars(comparison: Comparison) -> str:
             axes.errorbar(
                 means, places, xerr=deviations, fmt="none", ecolor=_TEXT, elinewidth=1, capsize=2
             )
-            for place, mean, deviation in zip(places, means, deviations, strict=True):
-                axes.text(
-                    max(mean + deviation, 0) + 1.5, place, f"{mean:.1f}", va="center", fontsize=8.5
-                )
+            marks = [" seen" if score.seen else "" for _, score in shown]
+            for place, mean, deviation, mark in zip(places, means, deviations, marks, strict=True):
+                end = max(mean + deviation, 0) + 1.5
+                axes.text(end, place, f"{mean:.1f}{mark}", va="center", fontsize=8.5)
         names = [
             textwrap.fill(group.cluster.name.replace("_", " "), 18)
             + ("\n(held out)" if group.held_out else "")

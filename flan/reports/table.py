@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
-from flan.evaluation.summary_table import best_dev_text, interval_text
+from flan.evaluation.summary_table import best_dev_text, interval_text, rows_text
 from flan.reports.comparison import Comparison, Line, Score
 
 _CSV_HEADER = (
@@ -26,6 +26,9 @@ _CSV_HEADER = (
     "best_dev_template",
     "best_dev_test",
     "best_dev_chosen_again",
+    "training",
+    "rows_in_training",
+    "rows_nearly_in_training",
 )
 
 
@@ -52,6 +55,31 @@ def mean_text(score: Score | None) -> str:
     if score is None:
         return ""
     return f"{score.mean:.1f}" if score.std is None else f"{score.mean:.1f} ± {score.std:.1f}"
+
+
+def marked_text(score: Score | None) -> str:
+    """`mean_text`, and whether training had seen the task."""
+    return mean_text(score) + (" (seen)" if score and score.seen else "")
+
+
+def training_notes(comparison: Comparison) -> list[str]:
+    """What is to be said of the checkpoints' training: what is unknown, seen, shared."""
+    notes = [
+        f"{c.title}: training data unknown ({c.unknown})" for c in comparison.columns if c.unknown
+    ]
+    for place, column in enumerate(comparison.columns):
+        lines = [(line.name, line.scores[place]) for g in comparison.groups for line in g.datasets]
+        seen = [name for name, score in lines if score and score.seen]
+        if seen:
+            notes.append(f"{column.title}: trained on, or on what overlaps with, {', '.join(seen)}")
+        shared = [
+            f"{name} {rows_text(score.shared)}"
+            for name, score in lines
+            if score and score.shared and (score.shared["exact"] or score.shared["near"])
+        ]
+        if shared:
+            notes.append(f"{column.title}: rows that training had, too: {', '.join(shared)}")
+    return notes
 
 
 def best_text(score: Score | None) -> str:
@@ -98,6 +126,12 @@ def to_csv(comparison: Comparison) -> str:
                     score.best_template,
                     score.best,
                     score.chosen_again,
+                    score.training,
+                    *(
+                        (score.shared[k] for k in ("exact", "near"))
+                        if score.shared
+                        else (None, None)
+                    ),
                 )
                 writer.writerow([_plain(cell) for cell in row])
     return out.getvalue()
@@ -106,7 +140,7 @@ def to_csv(comparison: Comparison) -> str:
 def _row(line: Line, name: str) -> tuple[str, ...]:
     cells = [name, line.metric]
     for place, score in enumerate(line.scores):
-        cells += [mean_text(score), best_text(score)]
+        cells += [marked_text(score), best_text(score)]
         if place:
             cells.append(gain_text(line.gain(place)))
     return tuple(cells)

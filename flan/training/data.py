@@ -5,17 +5,19 @@ from __future__ import annotations
 import abc
 import dataclasses
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from flan import folders
 from flan.catalog.dataset import TRAIN_CAP
+from flan.catalog.registry import get_datasets
 from flan.data.cache_plan import Request, missing_text
 from flan.data.dev_examples import DevExamples, dev_examples
 from flan.data.loader import HostRows, TrainData, open_train_data
-from flan.data.mixture import RATE_LIMIT
+from flan.data.mixture import RATE_LIMIT, share_out
 from flan.data.names import TaskName, parse_task_name
+from flan.data.phrasing import Phraser
 from flan.data.prepare import Prepared, ensure_prepared
 from flan.data.text import TextData as TextBatches
 from flan.data.tokenization import check_lengths
@@ -23,6 +25,7 @@ from flan.data.vocabulary import DEFAULT_SIZE, load_vocabulary
 from flan.data.vocabulary_training import ensure_vocabulary
 from flan.templates.load import load_templates
 from flan.templates.renderings import parse_rendering
+from flan.training.training_data import Reading, UsedRows, reading_of
 
 log = logging.getLogger("flan")
 
@@ -77,8 +80,13 @@ class _TfdsData(abc.ABC):
 
     @property
     @abc.abstractmethod
+    def name(self) -> str:
+        """What is asked for."""
+
+    @property
     def task(self) -> TaskName:
-        """What is asked for by name."""
+        """The name, understood."""
+        return parse_task_name(self.name)
 
     def vocabulary(self, folder: str | None) -> Path:
         """`folder` if given, else the vocabulary of the training rows, trained if need be."""
@@ -122,9 +130,53 @@ class _TfdsData(abc.ABC):
         )
 
     @property
+    def _cap(self) -> int | None:
+        """Rows of a dataset that may be drawn at most; None for all that are prepared."""
+        return None
+
+    @property
     @abc.abstractmethod
     def _dev_phrasing(self) -> tuple[str, int | None]:
         """The rendering of dev rows, and how many templates of each dataset it uses."""
+
+    def reading(self, steps: int, fingerprint: str) -> Reading:
+        """What a run of so many steps reads; `fingerprint` is that of its opened data."""
+        rendering, _ = self._dev_phrasing
+        return reading_of(
+            self._used(),
+            folders.cache_dir(self.cache_dir) / "prints",
+            data="text" if rendering == "text" else "instructions",
+            mixture=self.name,
+            rendering=rendering,
+            steps=steps,
+            fingerprint=fingerprint,
+        )
+
+    def _used(self) -> Iterator[UsedRows]:
+        """The rows that may be drawn, and the templates that phrase them."""
+        rendering, num_templates = self._dev_phrasing
+        cap = self._cap
+        prepared = ensure_prepared(
+            Request(
+                self.task.datasets,
+                folders.cache_dir(self.cache_dir),
+                folders.data_dir(self.data_dir),
+                splits=("train",),
+                skip_missing=self.on_missing == "skip",
+                cap=cap or TRAIN_CAP,
+            )
+        )
+        for dataset in get_datasets(self.task.datasets):
+            phraser = Phraser(
+                dataset, rendering, template=self.task.template, num_templates=num_templates
+            )
+            templates = phraser.templates if phraser.rendering.uses_templates else ()
+            caches = [*prepared.open_rows(dataset.name, "train").values()]
+            # Exemplars are drawn from all rows, whatever a mixture's cap.
+            kept = [len(cache) for cache in caches]
+            used = share_out(cap, kept) if cap and not phraser.rendering.shots else kept
+            for cache, count in zip(caches, used, strict=True):
+                yield UsedRows(dataset.name, cache, count, tuple(t.id for t in templates))
 
     def _prepare(self, vocabulary_dir: Path, rendering: str, **settings: Any) -> Prepared:
         prepared = ensure_prepared(
@@ -169,13 +221,17 @@ class InstructionData(_TfdsData):
     num_templates: int | None = None
 
     @property
-    def task(self) -> TaskName:
-        """The mixture's name, understood."""
-        return parse_task_name(self.mixture)
+    def name(self) -> str:
+        """The mixture's."""
+        return self.mixture
 
     @property
     def _dev_phrasing(self) -> tuple[str, int | None]:
         return self.task.rendering.name, self.num_templates
+
+    @property
+    def _cap(self) -> int | None:
+        return self.cap
 
     def open(
         self, vocabulary_dir: Path, batch_size: int, steps: int, seed: int, host: int, hosts: int
@@ -224,9 +280,9 @@ class TextData(_TfdsData):
     datasets: str
 
     @property
-    def task(self) -> TaskName:
-        """The datasets' names, understood."""
-        return parse_task_name(self.datasets)
+    def name(self) -> str:
+        """The datasets'."""
+        return self.datasets
 
     @property
     def _dev_phrasing(self) -> tuple[str, int | None]:

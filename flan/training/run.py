@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 from flan import partitioning, processes
 from flan.checkpoints import layout
 from flan.checkpoints.manager import CheckpointManager, quiet_orbax
+from flan.checkpoints.record import METADATA as RECORD
 from flan.data import atomic
 from flan.data.vocabulary import load_vocabulary
 from flan.models.config import ModelConfig
@@ -32,6 +33,7 @@ from flan.training.start import (
 )
 from flan.training.state import TrainState, abstract_state, create_state
 from flan.training.step import StepConfig, make_train_step
+from flan.training.training_data import WithRecord, new_record
 from flan.training.wandb_log import open_wandb
 from flan.training.window import Reporting
 
@@ -103,6 +105,12 @@ def run(config: RunConfig, operative_config: Callable[[], str] | None = None) ->
         "optimizer": optimizer,
         "gin": operative_config() if operative_config else "",
     }
+    record = None
+    if processes.is_first():
+        reading = None
+        if isinstance(config.data, WithRecord):
+            reading = config.data.reading(config.loop.steps, data.fingerprint)
+        record = new_record(model_dir, initial, reading, f"the data of {model_dir.name}")
 
     # A fresh state is made before the model folder: the initial checkpoint may be unreadable.
     state = None
@@ -116,6 +124,8 @@ def run(config: RunConfig, operative_config: Callable[[], str] | None = None) ->
             state = restore_newest(manager, abstract, config.on_damaged)
             log.info("resuming %s at step %d", model_dir, int(state.step))
         first = int(state.step)
+        if record is not None:
+            metadata[RECORD] = record.write(model_dir).to_json()
         if first >= config.loop.steps:
             log.warning("%s has reached step %d already: nothing to do", model_dir, first)
         else:

@@ -16,9 +16,11 @@ from flan.data.names import parse_task_name
 from flan.data.phrasing import option_sets
 from flan.data.seqio_batches import SeqioBatches, task_vocabulary
 from flan.data.seqio_request import StreamRequest
+from flan.data.training_record import ReadRun
 from flan.data.vocabulary import DEFAULT_SIZE, check_round_trip, load_vocabulary
 from flan.suggest import unknown_name
 from flan.training.data import FEATURE_LENGTHS, InstructionData
+from flan.training.training_data import Reading
 
 log = logging.getLogger("flan")
 
@@ -144,6 +146,15 @@ class SeqioData:
     def open_dev(self, vocabulary_dir: Path, rows: int, seed: int) -> DevExamples | None:
         """At most `rows` dev rows of each dataset of ours; None for tasks of others."""
         return self._instructions().open_dev(vocabulary_dir, rows, seed) if self._ours else None
+
+    def reading(self, steps: int, fingerprint: str) -> Reading:
+        """What a run of so many steps reads; of tasks of others only their name is known."""
+        if not self._ours:
+            names = tuple(name.strip() for name in self.mixture.split(","))
+            run = ReadRun("seqio", self.mixture, "", steps, fingerprint, (), names)
+            return Reading(run, ())
+        found = self._instructions().reading(steps, fingerprint)
+        return found._replace(run=dataclasses.replace(found.run, data="seqio"))
 
     @property
     def _ours(self) -> bool:

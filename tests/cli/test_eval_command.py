@@ -1,11 +1,14 @@
 """`flan eval` on a tiny checkpoint and cached demo rows."""
 
+import csv
 import json
+import shutil
 
 import jax
 import jax.numpy as jnp
 import pytest
 
+from flan.catalog.clusters import cluster_of, training_datasets
 from flan.catalog.registry import get_dataset
 from flan.catalog.splits import Slice
 from flan.checkpoints import layout
@@ -14,6 +17,15 @@ from flan.cli.main import main
 from flan.data.cache_keys import cache_folder, rows_identity
 from flan.data.example_rows import demo_examples
 from flan.data.row_cache import write_row_cache
+from flan.data.row_prints import prints_of, text_of
+from flan.data.training_record import (
+    ReadDataset,
+    ReadRun,
+    ReadSource,
+    TrainingRecord,
+    TrainingRows,
+    write_record,
+)
 from flan.data.vocabulary import train_sentencepiece
 from flan.models.config import ModelConfig
 from flan.training.state import TrainState, init_params
@@ -168,3 +180,89 @@ def test_selftest_needs_no_data(flan_eval, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
     assert flan_eval("--selftest", "--devices", "99") == 2
     assert "99 devices were asked for" in capsys.readouterr().err
+
+
+# What the checkpoint was trained on
+
+FEW = ("--datasets", "rte", "--splits", "test", "--templates", "t0", "--name", "tiny")
+
+
+@pytest.fixture
+def trained_on(setup, tmp_path):
+    """Gives a copy of the model that says it was trained on these datasets and texts."""
+    model, _ = setup
+
+    def make(names, texts=()):
+        datasets = []
+        for name in names:
+            source = ReadSource(name, f"{name}:1.0.0", "train[0:9]", 9, 0, 8, "ab", "cd")
+            datasets.append(ReadDataset(name, cluster_of(name), ("t0",), (source,)))
+        run = ReadRun("instructions", ",".join(names), "instructions", 9, "ef", tuple(datasets))
+        copy = shutil.copytree(model, tmp_path / "copy", dirs_exist_ok=True)
+        write_record(copy, TrainingRecord((run,)), TrainingRows.of([prints_of(texts)]))
+        return copy
+
+    return make
+
+
+def cell(out):
+    (path,) = (out / "tiny").rglob("test-t0.json")
+    return json.loads(path.read_text())
+
+
+def test_an_honest_leave_one_out_model_is_scored_and_its_copied_rows_are_counted(
+    flan_eval, trained_on, tmp_path, capsys
+):
+    examples = [e.fields for e in demo_examples(get_dataset("rte"), 60)]
+    # Evaluated are rows 4 to 7: one of them copied, one with a word changed, and others.
+    near = text_of(examples[6]).split()
+    near[3] = "else"
+    texts = [text_of(examples[5]).upper(), " ".join(near), text_of(examples[30])]
+    honest = trained_on(training_datasets("nli"), texts)
+    assert flan_eval(*FEW, checkpoint=honest) == 0
+    printed = capsys.readouterr().out
+    assert "seen" not in printed
+    assert "unknown" not in printed
+    (summary,) = json.loads((tmp_path / "out" / "summary.json").read_text())["checkpoints"].values()
+    training = summary["modes"]["instructions"]["datasets"]["rte"]["training"]
+    counts = training["rows"]["test"]
+    assert (training["status"], counts["rows"], counts["exact"]) == ("unseen", 4, 1)
+    assert counts["near"] >= 1
+    assert f"rte test 1 exactly and {counts['near']} nearly of 4" in printed
+    assert cell(tmp_path / "out")["details"]["training"] == "unseen"
+
+
+def test_a_held_out_dataset_that_slipped_in_is_refused_or_marked(
+    flan_eval, trained_on, tmp_path, capsys
+):
+    leaky = trained_on([*training_datasets("nli"), "mrpc"])
+    assert flan_eval(*FEW, checkpoint=leaky) == 2
+    error = capsys.readouterr().err
+    assert "mrpc: of paraphrase, which overlaps with the evaluated cluster nli" in error
+    assert "--seen mark" in error
+    assert not (tmp_path / "out").exists()
+    assert flan_eval(*FEW, "--seen", "mark", checkpoint=leaky) == 0
+    assert "rte (seen in training)" in capsys.readouterr().out
+    assert cell(tmp_path / "out")["details"]["training"] == "seen"
+    assert main(["report", str(tmp_path / "out"), "--out", str(tmp_path / "report")]) == 0
+    printed = capsys.readouterr().out
+    assert "(seen)" in printed
+    assert "trained on, or on what overlaps with, rte" in printed
+    assert "seen in training" in (tmp_path / "report" / "report.html").read_text()
+    (row,) = csv.DictReader((tmp_path / "report" / "report.csv").open())
+    assert row["training"] == "seen"
+
+
+def test_of_a_model_without_a_record_it_is_said_that_nothing_is_known(flan_eval, tmp_path, capsys):
+    assert flan_eval(*FEW) == 0
+    assert "tiny: training data unknown" in capsys.readouterr().out
+    assert cell(tmp_path / "out")["details"]["training"] == "unknown"
+
+
+def test_rows_that_are_gone_are_told_of(flan_eval, trained_on, tmp_path, capsys):
+    model = trained_on(["sst2"])
+    (model / "training_rows.npz").write_bytes(b"damaged")
+    assert flan_eval(*FEW, checkpoint=model) == 0
+    assert "training rows are not compared" in capsys.readouterr().err
+    entry = json.loads((tmp_path / "out" / "tiny" / "checkpoint.json").read_text())
+    assert entry["training"]["rows"] == {}

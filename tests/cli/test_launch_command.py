@@ -6,6 +6,16 @@ import pytest
 
 from flan.cli.main import main
 from flan.data.names import parse_task_name
+from flan.data.training_record import (
+    ReadDataset,
+    ReadRun,
+    ReadSource,
+    TrainingRecord,
+    TrainingRows,
+    write_record,
+)
+from flan.experiments.graph import trains_on_evaluated
+from flan.experiments.runs import RunSpec
 
 
 @pytest.fixture
@@ -97,3 +107,29 @@ def test_mistakes_end_before_anything_is_written(launch, tmp_path, capsys, flags
 def test_status_of_nothing(tmp_path, capsys):
     assert main(["status", str(tmp_path)]) == 2
     assert "flan launch" in capsys.readouterr().err
+
+
+def test_a_start_that_was_trained_on_what_is_scored_is_refused_before_training(
+    launch, tmp_path, capsys
+):
+    source = ReadSource("sst2", "glue/sst2:2.0.0", "train[0:9]", 9, 0, 8, "ab", "cd")
+    read = ReadDataset("sst2", "sentiment", (), (source,))
+    run = ReadRun("text", "sst2", "text", 9, "ef", (read,))
+    base = tmp_path / "base"
+    write_record(base, TrainingRecord((run,)), TrainingRows.of([]))
+    start = f"--gin.INITIAL_CHECKPOINT_PATH={base}"
+    assert launch("leave_one_out", start, "--only=nli", "--dry_run") == 2
+    assert "sst2 (as raw text" in capsys.readouterr().err
+    assert launch("leave_one_out", start, "--gin.EVAL_SEEN=mark", "--dry_run") == 0
+    for command in commands(capsys):
+        assert (command[1] == "eval") == ("--seen" in command)
+    only = "--gin.LeaveOneOut.clusters=['nli']"
+    assert launch("leave_one_out", start, only, "--dry_run") == 0
+    assert "--seen" not in capsys.readouterr().out
+
+
+def test_runs_that_are_scored_on_what_they_train_on_are_marked():
+    tuned = {"mixture": "flan_rte", "evaluate": ("rte",)}
+    assert trains_on_evaluated(RunSpec(name="a", **tuned))
+    assert not trains_on_evaluated(RunSpec(name="a", mixture="flan_sst2", evaluate=("rte",)))
+    assert not trains_on_evaluated(RunSpec(name="a", mixture=None, evaluate=("rte",)))

@@ -19,9 +19,11 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from flan.checkpoints import layout
 from flan.checkpoints.manager import load_for_inference
+from flan.checkpoints.record import checkpoint_record
 from flan.cli.main import main
 from flan.cli.train import EXIT_NON_FINITE, EXIT_PREEMPTED
 from flan.data.receipt import Receipt
+from flan.data.training_record import read_record, read_rows
 from flan.data.vocabulary import load_vocabulary, train_sentencepiece
 from flan.training.metrics import read_metrics
 
@@ -133,6 +135,16 @@ def test_the_receipt_tells_what_was_read(trained):
         assert line.observed == pytest.approx(line.expected, abs=15)
 
 
+def test_the_record_of_training_data_is_in_the_folder_and_in_each_checkpoint(trained):
+    found = read_record(trained)
+    (run,) = found.runs
+    assert (run.data, run.mixture, run.steps, found.unknown) == ("instructions", "rte,sst2", 6, ())
+    assert [d.dataset for d in run.datasets] == ["rte", "sst2"]
+    for step in (2, 4, 6):
+        assert checkpoint_record(trained, step) == found
+    assert len(read_rows(trained, found).rows)
+
+
 def test_the_written_config_alone_gives_the_same_run_again(trained, tmp_path):
     config = (trained / layout.CONFIG_FILE).read_text()
     (tmp_path / "again.gin").write_text(config.replace(str(trained), str(tmp_path / "run")))
@@ -156,17 +168,30 @@ def test_a_second_call_has_nothing_to_do_and_a_longer_run_goes_on(flags, trained
     assert steps == [2, 4, 6, 8]
 
 
-def test_training_starts_from_a_checkpoint_whose_sizes_need_not_be_told(flags, trained, tmp_path):
+def test_training_starts_from_a_checkpoint_whose_sizes_need_not_be_told(
+    flags, trained, tmp_path, capsys
+):
     run = tmp_path / "run"
     # A learning rate of nearly nothing shows the parameters that the run started from.
     start = [f"--gin.INITIAL_CHECKPOINT_PATH={trained}/checkpoints/4", "--gin.MODEL=None"]
     few = ["--gin.TRAIN_STEPS=1", "--gin.LEARNING_RATE=1e-30"]
+    few += ["--gin.MIXTURE_OR_TASK_NAME=trec"]
     assert main([*flags, *start, *few, f"--model_dir={run}"]) == 0
     assert layout.read_model_config(run) == layout.read_model_config(trained)
     first, source = load_for_inference(run), load_for_inference(trained, step=4)
     assert first.step == 1
     pairs = zip(jax.tree.leaves(first.params), jax.tree.leaves(source.params), strict=True)
     assert all(np.array_equal(a, b) for a, b in pairs)
+    # It is known that what came before was trained on RTE, so NLI is not unseen.
+    record = checkpoint_record(run)
+    assert [r.mixture for r in record.runs] == ["rte,sst2", "trec"]
+    known = read_rows(run, record).rows.tolist()
+    assert set(known) > set(read_rows(trained, checkpoint_record(trained)).rows.tolist())
+    capsys.readouterr()
+    for dataset in ("rte", "cb", "mrpc"):
+        assert main(["eval", str(run), "--datasets", dataset, "--out", str(tmp_path / "o")]) == 2
+        assert "rte" in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
 
 
 def test_print_config_prints_and_stops(flags, tmp_path, capsys):

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flan.data.grams import DOCUMENT_END, grams, normalize, pack, words
 from flan.evaluation.results import Cell, CellId, write_cell, write_checkpoint
 from flan.experiments.contamination import corpus, measure
-from flan.experiments.contamination.grams import DOCUMENT_END, grams, normalize, words
 from flan.experiments.contamination.index import Example, Index, near_duplicates
 
 WORDS = [f"{a}{b}" for a in "bcdfghjk" for b in ("a", "eel", "ist", "orm", "ump")]
@@ -77,7 +77,7 @@ def test_near_duplicates_and_short_examples():
     rng = random.Random(1)
     long, short, tiny = sentence(rng, 60), sentence(rng, 9), sentence(rng, 7)
     index = Index([example(0, long), example(1, short), example(2, tiny), example(3, "")])
-    for block in corpus.pack([f"so: {long[:-4]} end", f"x {short} y", tiny]):
+    for block in pack([f"so: {long[:-4]} end", f"x {short} y", tiny]):
         index.look(block)
     overlap = index.overlap()
     assert 0.9 < overlap[0] < 1
@@ -111,7 +111,7 @@ def test_no_gram_reaches_over_documents():
     text = sentence(rng, 20)
     index = Index([example(0, text)])
     halves = text.split()[:10], text.split()[10:]
-    for block in corpus.pack([" ".join(h) for h in halves]):
+    for block in pack([" ".join(h) for h in halves]):
         index.look(block)
     assert index.overlap()[0] == 0
 
@@ -170,7 +170,7 @@ def test_scores_on_clean_and_dirty_rows(tmp_path):
     rng = random.Random(5)
     examples = [example(i, sentence(rng, 20)) for i in range(8)]
     index = Index(examples)
-    for block in corpus.pack([examples[i].text for i in (0, 1)]):
+    for block in pack([examples[i].text for i in (0, 1)]):
         index.look(block)
     right = {0, 1, 2, 3, 4}
     cell = Cell(

@@ -11,13 +11,12 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
-from flan.experiments.contamination.grams import DOCUMENT_END, N, normalize, words
+from flan.data.grams import BLOCK_BYTES, DOCUMENT_END, N, normalize, pack, words
 
-BLOCK_BYTES = 512 << 10
 _TAIL_BYTES = 1024
 _SUFFIXES = (".txt", ".jsonl", ".json", ".txt.gz", ".jsonl.gz", ".json.gz")
 
@@ -72,22 +71,6 @@ def blocks(
                 yield from _stream(file, n)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise ValueError(f"{path}: damaged gzip file: {error}") from error
-
-
-def pack(texts: Iterable[str]) -> Iterator[bytes]:
-    """Documents as normalized blocks of about `BLOCK_BYTES`."""
-    held: list[bytes] = []
-    size = 0
-    for text in texts:
-        # A document's own end marks would cut it in two.
-        data = normalize(text).replace(DOCUMENT_END, b" ")
-        held.append(data)
-        size += len(data) + 1
-        if size >= BLOCK_BYTES:
-            yield DOCUMENT_END.join(held)
-            held, size = [], 0
-    if held:
-        yield DOCUMENT_END.join(held)
 
 
 def _stream(file: IO[bytes], n: int) -> Iterator[bytes]:

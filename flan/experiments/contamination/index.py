@@ -8,9 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from flan.catalog.dataset import Fields
-from flan.experiments.contamination.corpus import pack
-from flan.experiments.contamination.grams import N, grams, words
+from flan.data.grams import N, grams, pack, words
 
 # Examples of fewer words than n are looked for whole, down to this many (GPT-3's least n).
 SHORTEST = 8
@@ -27,11 +25,6 @@ class Example:
     split: str
     row: int
     text: str
-
-
-def text_of(fields: Fields) -> str:
-    """What an example says: its fields, one after the other, without the answer."""
-    return "\n".join(fields.values.values())
 
 
 class Index:

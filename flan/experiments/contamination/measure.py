@@ -16,12 +16,14 @@ import numpy as np
 from flan.catalog.registry import get_dataset, get_datasets
 from flan.data import atomic
 from flan.data.cache_plan import Request
+from flan.data.grams import pack
 from flan.data.prepare import ensure_prepared
 from flan.data.row_cache import RowCache
+from flan.data.row_prints import text_of
 from flan.evaluation import results
 from flan.evaluation.metrics import get_metric
 from flan.experiments.contamination import corpus
-from flan.experiments.contamination.index import Example, Index, near_duplicates, text_of
+from flan.experiments.contamination.index import Example, Index, near_duplicates
 from flan.progress import progress_bar
 
 FORMAT = "flan-contamination-1"
@@ -65,7 +67,7 @@ def look_in_rows(index: Index, rows: Mapping[Key, RowCache]) -> None:
                     bar.update()
                     yield text_of(fields)
 
-        for block in corpus.pack(texts()):
+        for block in pack(texts()):
             index.look(block)
 
 
@@ -138,7 +140,8 @@ def subset_scores(
         where = (cell.id.dataset, cell.id.source, cell.id.split)
         rows = results.read_predictions(cell.id.path(results_dir))
         known = [r for r in rows if (*where, r["row"]) in dirty]
-        key = (f"{cell.id.checkpoint}, {cell.id.mode}", cell.id.dataset)
+        mark = ", seen in training" if cell.details.get("training") == "seen" else ""
+        key = (f"{cell.id.checkpoint}, {cell.id.mode}{mark}", cell.id.dataset)
         parts = {
             "all": known,
             "clean": [r for r in known if not dirty[(*where, r["row"])]],

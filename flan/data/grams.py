@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import functools
 import string
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 N = 13
+BLOCK_BYTES = 512 << 10
 # Between documents of a block: no n-gram reaches over it.
 DOCUMENT_END = b"\x01"
 
@@ -47,6 +49,22 @@ def normalize(text: str) -> bytes:
     return data
 
 
+def pack(texts: Iterable[str]) -> Iterator[bytes]:
+    """Documents as normalized blocks of about `BLOCK_BYTES`."""
+    held: list[bytes] = []
+    size = 0
+    for text in texts:
+        # A document's own end marks would cut it in two.
+        data = normalize(text).replace(DOCUMENT_END, b" ")
+        held.append(data)
+        size += len(data) + 1
+        if size >= BLOCK_BYTES:
+            yield DOCUMENT_END.join(held)
+            held, size = [], 0
+    if held:
+        yield DOCUMENT_END.join(held)
+
+
 def words(data: bytes) -> Words:
     """The words of a normalized block of documents with `DOCUMENT_END` between them."""
     block = np.frombuffer(data, np.uint8)
@@ -60,7 +78,7 @@ def words(data: bytes) -> Words:
     hashes = (sums[ends] - sums[starts]) * inverses[starts]
     ends_of = np.flatnonzero(block == DOCUMENT_END[0])
     documents = np.searchsorted(ends_of, starts) if len(ends_of) else np.zeros(len(starts), int)
-    return Words(_mix(hashes + (ends - starts).astype(np.uint64)), documents, starts)
+    return Words(mix(hashes + (ends - starts).astype(np.uint64)), documents, starts)
 
 
 def grams(found: Words, n: int = N) -> tuple[np.ndarray, np.ndarray]:
@@ -72,12 +90,26 @@ def grams(found: Words, n: int = N) -> tuple[np.ndarray, np.ndarray]:
     sums = np.zeros(len(found.hashes) + 1, np.uint64)
     np.multiply(found.hashes, powers[:-1], out=sums[1:])
     np.cumsum(sums, out=sums)
-    hashes = _mix((sums[n:] - sums[:-n]) * inverses[:count])
+    hashes = mix((sums[n:] - sums[:-n]) * inverses[:count])
     places = np.flatnonzero(found.documents[n - 1 :] == found.documents[:count])
     return hashes[places], places
 
 
-def _mix(x: np.ndarray) -> np.ndarray:
+def whole(found: Words, count: int) -> np.ndarray:
+    """uint64 `[count]`: a hash of each document's words in order; 0 for one without any."""
+    numbers = np.arange(count)
+    starts = np.searchsorted(found.documents, numbers)
+    ends = np.searchsorted(found.documents, numbers, side="right")
+    powers, inverses = _powers(_WORD_BASE, len(found.hashes) + 1)
+    sums = np.zeros(len(found.hashes) + 1, np.uint64)
+    np.cumsum(found.hashes * powers[:-1], out=sums[1:])
+    hashes = (sums[ends] - sums[starts]) * inverses[starts]
+    # Odd, so that it is never the 0 of a document without words.
+    hashes = mix(hashes + (ends - starts).astype(np.uint64)) | np.uint64(1)
+    return np.where(ends > starts, hashes, np.uint64(0))
+
+
+def mix(x: np.ndarray) -> np.ndarray:
     """SplitMix64's finalizer: every bit of the input reaches every bit of the output."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
