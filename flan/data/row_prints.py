@@ -8,17 +8,23 @@ containment of documents", 1997) of its words and pairs of words, in bands. Rows
 
 from __future__ import annotations
 
+import dataclasses
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from flan.catalog.dataset import Fields
+from flan.catalog.registry import get_datasets
 from flan.data import atomic
+from flan.data.cache_keys import Identity, key_of
+from flan.data.cache_plan import Request
 from flan.data.grams import DOCUMENT_END, Words, grams, mix, pack, whole, words
+from flan.data.prepare import ensure_prepared
 from flan.data.row_cache import RowCache
+from flan.data.rows import SourceReader, UnusableSource
 
 BANDS, _HASHES = 8, 4  # hashes of a band
 SHORTEST = 8  # words; nearly the same means nothing below
@@ -52,23 +58,85 @@ def prints_of(texts: Iterable[str]) -> Prints:
     return Prints(np.concatenate(rows), np.concatenate(near))
 
 
-def cached_prints(cache: RowCache, folder: Path) -> Prints:
-    """The prints of all rows of a cache, from `folder` where they have been taken before."""
-    path = folder / f"{cache.key}-{_VERSION}.npy"
-    shape = (len(cache), 1 + BANDS)
+class SourcePrints(NamedTuple):
+    """The train rows of a source.
+
+    Attributes:
+      dataset: whose source it is.
+      identity: what decides the rows, see `cache_keys.rows_identity`.
+      ids: int64 `[n]`, each row's number in its TFDS split.
+      prints: theirs.
+    """
+
+    dataset: str
+    identity: Identity
+    ids: np.ndarray
+    prints: Prints
+
+
+def train_prints(request: Request, stream: bool = False) -> Iterator[SourcePrints]:
+    """The prints of all train rows of a request, source by source.
+
+    They are taken once and kept beside the caches.
+
+    Args:
+      request: which rows.
+      stream: read them in the data folder, if there is one, and prepare no row cache.
+
+    Raises what `ensure_prepared` raises.
+    """
+    request = dataclasses.replace(request, splits=("train",), vocabulary=None)
+    folder = request.cache_dir / "prints"
+    if not stream or request.data_dir is None:
+        for (name, _, _), path in ensure_prepared(request).rows.items():
+            cache = RowCache.open(path)
+            rows = zip(cache.row_ids.tolist(), cache, strict=True)
+            yield _kept(name, cache.manifest["identity"], rows, folder)
+        return
+    for dataset in get_datasets(request.datasets):
+        for source in dataset.sources:
+            try:
+                reader = SourceReader(request.data_dir, dataset, source, request.cap)
+            except UnusableSource:
+                if request.skip_missing:
+                    continue
+                raise
+            if reader.plan["train"] is not None:
+                identity = reader.identity("train")
+                yield _kept(dataset.name, identity, reader.fields("train"), folder)
+
+
+def _kept(
+    dataset: str, identity: Identity, rows: Iterable[tuple[int, Fields | None]], folder: Path
+) -> SourcePrints:
+    """From the file of the identity where it is sound, else taken of the rows."""
+    path = folder / f"{key_of(identity)}-{_VERSION}.npy"
     try:
         stored = np.load(path, allow_pickle=False)
-        if stored.shape == shape and stored.dtype == np.uint64:
-            return Prints(stored[:, 0], stored[:, 1:])
+        if stored.dtype == np.uint64 and stored.ndim == 2 and stored.shape[1] == 2 + BANDS:
+            return SourcePrints(
+                dataset,
+                identity,
+                stored[:, 0].astype(np.int64),
+                Prints(stored[:, 1], stored[:, 2:]),
+            )
     except (OSError, ValueError, EOFError):
         pass  # not there, or damaged
-    prints = prints_of(map(text_of, cache))
-    folder.mkdir(parents=True, exist_ok=True)
-    array = np.concatenate([prints.rows[:, None], prints.near], axis=1)
+    ids: list[int] = []
+
+    def texts() -> Iterator[str]:
+        for row_id, fields in rows:
+            if fields is not None:
+                ids.append(row_id)
+                yield text_of(fields)
+
+    prints = prints_of(texts())
+    numbers = np.array(ids, np.int64)
     content = io.BytesIO()
-    np.save(content, array)
+    np.save(content, np.column_stack([numbers.astype(np.uint64), prints.rows, prints.near]))
+    folder.mkdir(parents=True, exist_ok=True)
     atomic.write_file(path, content.getvalue())
-    return prints
+    return SourcePrints(dataset, identity, numbers, prints)
 
 
 def _of_block(block: bytes) -> Prints:

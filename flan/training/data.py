@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from flan import folders
 from flan.catalog.dataset import TRAIN_CAP
-from flan.catalog.registry import get_datasets
+from flan.catalog.registry import get_dataset
 from flan.data.cache_plan import Request, missing_text
 from flan.data.dev_examples import DevExamples, dev_examples
 from flan.data.loader import HostRows, TrainData, open_train_data
@@ -19,6 +19,7 @@ from flan.data.mixture import RATE_LIMIT, share_out
 from flan.data.names import TaskName, parse_task_name
 from flan.data.phrasing import Phraser
 from flan.data.prepare import Prepared, ensure_prepared
+from flan.data.row_prints import SourcePrints, train_prints
 from flan.data.text import TextData as TextBatches
 from flan.data.tokenization import check_lengths
 from flan.data.vocabulary import DEFAULT_SIZE, load_vocabulary
@@ -139,12 +140,17 @@ class _TfdsData(abc.ABC):
     def _dev_phrasing(self) -> tuple[str, int | None]:
         """The rendering of dev rows, and how many templates of each dataset it uses."""
 
-    def reading(self, steps: int, fingerprint: str) -> Reading:
-        """What a run of so many steps reads; `fingerprint` is that of its opened data."""
+    def reading(self, steps: int, fingerprint: str, stream: bool = False) -> Reading:
+        """What a run of so many steps reads.
+
+        Args:
+          steps: gradient steps.
+          fingerprint: of the opened data.
+          stream: read the rows in the data folder, and prepare no cache of them.
+        """
         rendering, _ = self._dev_phrasing
         return reading_of(
-            self._used(),
-            folders.cache_dir(self.cache_dir) / "prints",
+            self._used(stream),
             data="text" if rendering == "text" else "instructions",
             mixture=self.name,
             rendering=rendering,
@@ -152,31 +158,33 @@ class _TfdsData(abc.ABC):
             fingerprint=fingerprint,
         )
 
-    def _used(self) -> Iterator[UsedRows]:
+    def _used(self, stream: bool) -> Iterator[UsedRows]:
         """The rows that may be drawn, and the templates that phrase them."""
         rendering, num_templates = self._dev_phrasing
         cap = self._cap
-        prepared = ensure_prepared(
-            Request(
-                self.task.datasets,
-                folders.cache_dir(self.cache_dir),
-                folders.data_dir(self.data_dir),
-                splits=("train",),
-                skip_missing=self.on_missing == "skip",
-                cap=cap or TRAIN_CAP,
-            )
+        request = Request(
+            self.task.datasets,
+            folders.cache_dir(self.cache_dir),
+            folders.data_dir(self.data_dir),
+            skip_missing=self.on_missing == "skip",
+            cap=cap or TRAIN_CAP,
         )
-        for dataset in get_datasets(self.task.datasets):
+        sources: dict[str, list[SourcePrints]] = {}
+        for rows in train_prints(request, stream):
+            sources.setdefault(rows.dataset, []).append(rows)
+        for name, found in sources.items():
             phraser = Phraser(
-                dataset, rendering, template=self.task.template, num_templates=num_templates
+                get_dataset(name),
+                rendering,
+                template=self.task.template,
+                num_templates=num_templates,
             )
             templates = phraser.templates if phraser.rendering.uses_templates else ()
-            caches = [*prepared.open_rows(dataset.name, "train").values()]
+            kept = [len(rows.ids) for rows in found]
             # Exemplars are drawn from all rows, whatever a mixture's cap.
-            kept = [len(cache) for cache in caches]
             used = share_out(cap, kept) if cap and not phraser.rendering.shots else kept
-            for cache, count in zip(caches, used, strict=True):
-                yield UsedRows(dataset.name, cache, count, tuple(t.id for t in templates))
+            for rows, count in zip(found, used, strict=True):
+                yield UsedRows(rows, count, tuple(t.id for t in templates))
 
     def _prepare(self, vocabulary_dir: Path, rendering: str, **settings: Any) -> Prepared:
         prepared = ensure_prepared(

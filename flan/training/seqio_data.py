@@ -153,7 +153,7 @@ class SeqioData:
             names = tuple(name.strip() for name in self.mixture.split(","))
             run = ReadRun("seqio", self.mixture, "", steps, fingerprint, (), names)
             return Reading(run, ())
-        found = self._instructions().reading(steps, fingerprint)
+        found = self._instructions().reading(steps, fingerprint, stream=True)
         return found._replace(run=dataclasses.replace(found.run, data="seqio"))
 
     @property

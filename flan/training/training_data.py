@@ -15,8 +15,7 @@ from flan.catalog.registry import get_dataset
 from flan.checkpoints.manager import split_step
 from flan.checkpoints.record import checkpoint_record
 from flan.data import atomic, training_record
-from flan.data.row_cache import RowCache
-from flan.data.row_prints import Prints, cached_prints
+from flan.data.row_prints import Prints, SourcePrints
 from flan.data.training_record import (
     ReadDataset,
     ReadRun,
@@ -32,14 +31,12 @@ class UsedRows(NamedTuple):
     """Rows that a run may draw.
 
     Attributes:
-      dataset: its name.
-      rows: of one of its sources.
+      rows: of one of a dataset's sources.
       used: so many of them, from the first.
       templates: ids of the templates that phrase them.
     """
 
-    dataset: str
-    rows: RowCache
+    rows: SourcePrints
     used: int
     templates: tuple[str, ...]
 
@@ -61,7 +58,6 @@ class WithRecord(Protocol):
 
 def reading_of(
     used: Iterable[UsedRows],
-    prints_dir: Path,
     *,
     data: str,
     mixture: str,
@@ -69,17 +65,15 @@ def reading_of(
     steps: int,
     fingerprint: str,
 ) -> Reading:
-    """A run's record from the row caches that it draws on; see `ReadRun`."""
+    """A run's record from the rows that it draws on; see `ReadRun`."""
     datasets: dict[str, list[ReadSource]] = {}
     templates: dict[str, tuple[str, ...]] = {}
     prints = []
-    for dataset, rows, count, ids in used:
-        if not count:
-            continue
-        found = cached_prints(rows, prints_dir)
-        prints.append(Prints(found.rows[:count], found.near[:count]))
-        templates[dataset] = ids
-        datasets.setdefault(dataset, []).append(_source(rows, count))
+    for rows, count, ids in used:
+        if count:
+            prints.append(Prints(rows.prints.rows[:count], rows.prints.near[:count]))
+            templates[rows.dataset] = ids
+            datasets.setdefault(rows.dataset, []).append(_source(rows, count))
     read = tuple(
         ReadDataset(name, get_dataset(name).cluster, templates[name], tuple(sources))
         for name, sources in datasets.items()
@@ -164,16 +158,15 @@ def _kept(model_dir: Path, reading: Reading | None) -> TrainingRecord | None:
     return dataclasses.replace(record, runs=(*before, reading.run))
 
 
-def _source(rows: RowCache, count: int) -> ReadSource:
-    identity = rows.manifest["identity"]
-    ids = np.asarray(rows.row_ids[:count], "<i8")
+def _source(rows: SourcePrints, count: int) -> ReadSource:
+    ids = np.asarray(rows.ids[:count], "<i8")
     return ReadSource(
-        source=identity["source"],
-        tfds=identity["tfds"],
-        slice=identity["slice"],
+        source=rows.identity["source"],
+        tfds=rows.identity["tfds"],
+        slice=rows.identity["slice"],
         rows=count,
         first=int(ids.min()),
         last=int(ids.max()),
         row_ids=hashlib.sha256(ids.tobytes()).hexdigest(),
-        data=identity["data"],
+        data=rows.identity["data"],
     )

@@ -17,6 +17,7 @@ from flan.checkpoints import layout
 from flan.cli.main import main
 from flan.data import stream_rows
 from flan.data.receipt import Receipt
+from flan.data.training_record import read_record
 from flan.data.vocabulary import train_sentencepiece
 from flan.training.metrics import read_metrics
 
@@ -103,7 +104,8 @@ def test_one_setting_makes_a_run_read_from_seqio(
     ]
     tokens = sum(line["tokens_per_step"] * 2 for line in lines)
     assert sum(line.tokens for line in found.lines) == round(tokens)
-    assert not (tmp_path / "cache").exists()  # nothing was prepared
+    assert [p.name for p in (tmp_path / "cache").iterdir()] == ["prints"]  # nothing was prepared
+    assert [d.rows for d in read_record(run).runs[0].datasets] == [48, 48]
 
     assert main([*flags, f"--model_dir={run}"]) == 0
     assert "nothing to do" in capsys.readouterr().err

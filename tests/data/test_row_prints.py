@@ -6,11 +6,10 @@ import random
 import numpy as np
 import pytest
 
-from flan.catalog.dataset import Fields
 from flan.data import row_prints
-from flan.data.cache_keys import cache_folder
-from flan.data.row_cache import RowCache, write_row_cache
-from flan.data.row_prints import BANDS, cached_prints, prints_of, text_of
+from flan.data.cache_plan import Request
+from flan.data.prepare import prepare
+from flan.data.row_prints import BANDS, prints_of, text_of, train_prints
 from flan.data.training_record import TrainingRows
 
 WORDS = [f"word{i}" for i in range(3000)]
@@ -79,23 +78,26 @@ def test_what_has_no_print_is_in_nothing():
     assert not any(itertools.chain(*nothing.look_up(prints_of(sentences(3, 20)))))
 
 
-def test_prints_of_a_cache_are_taken_once(tmp_path, monkeypatch):
-    rows = [Fields({"a": text, "b": "and more"}, "yes") for text in sentences(30, 12)]
-    identity = {"dataset": "rte", "source": "rte", "split": "train"}
-    path = cache_folder(tmp_path, "rows", identity)
-    write_row_cache(path, identity, enumerate(rows))
-    cache = RowCache.open(path)
-    first = cached_prints(cache, tmp_path / "prints")
-    assert first.rows.tolist() == prints_of(map(text_of, rows)).rows.tolist()
-    assert first.near.shape == (30, BANDS)
-    (file,) = (tmp_path / "prints").iterdir()
+@pytest.mark.parametrize("stream", [False, True])
+def test_prints_of_train_rows_are_taken_once(small_demo, tmp_path, monkeypatch, stream):
+    request = Request(("rte", "sst2"), tmp_path, small_demo)
+    first = list(train_prints(request, stream))
+    assert [(p.dataset, len(p.ids), p.prints.near.shape[1]) for p in first] == [
+        ("rte", 48, BANDS),
+        ("sst2", 48, BANDS),
+    ]
+    assert (tmp_path / "rows").exists() != stream
+    rows = prepare(request, 1).open_rows("rte", "train")["rte"]
+    assert first[0].ids.tolist() == rows.row_ids.tolist()
+    assert first[0].prints.rows.tolist() == prints_of(map(text_of, rows)).rows.tolist()
 
     def forbidden(texts):
         raise AssertionError("taken again")
 
     monkeypatch.setattr(row_prints, "prints_of", forbidden)
-    again = cached_prints(cache, tmp_path / "prints")
-    assert again.near.tolist() == first.near.tolist()
-    file.write_bytes(file.read_bytes()[:-40])
+    again = list(train_prints(request, not stream))
+    assert again[0].prints.near.tolist() == first[0].prints.near.tolist()
+    for file in (tmp_path / "prints").iterdir():
+        file.write_bytes(file.read_bytes()[:-40])
     with pytest.raises(AssertionError, match="taken again"):
-        cached_prints(cache, tmp_path / "prints")
+        list(train_prints(request, stream))
