@@ -140,6 +140,11 @@ class CheckpointManager:
                 f"{self.folder / str(step)} keeps no averaged parameters: the run was trained "
                 "without OptimizerConfig.ema_decay"
             )
+        found, metadata = self.restore_part(wanted, step)
+        return found["opt_state"]["ema"] if ema else found["params"], step, metadata
+
+    def restore_part(self, wanted: Any, step: int) -> tuple[Any, dict[str, Any]]:
+        """Some of a state's arrays, a part of its tree given as abstract ones; and the metadata."""
         with self._explain(step):
             found, metadata, arrays = self._read(
                 step,
@@ -151,7 +156,13 @@ class CheckpointManager:
             )
             if arrays is not None:
                 integrity.verify(found, arrays)
-        return found["opt_state"]["ema"] if ema else found["params"], step, metadata
+        return found, metadata
+
+    def stored_tree(self, step: int) -> Any:
+        """The tree of a checkpoint's state, its leaves with shapes and dtypes."""
+        with self._explain(step):
+            item = ocp.PyTreeCheckpointHandler()
+            return item.metadata(self.folder.resolve() / str(step) / "state").tree
 
     def metadata(self, step: int | None = None) -> tuple[int, dict[str, Any]]:
         """Step and metadata of a checkpoint, without its arrays."""

@@ -1,14 +1,16 @@
-r"""Imports a foreign model into a model folder, or exports one of ours to Hugging Face.
+r"""Imports a foreign model into a model folder, or exports one of ours to Hugging Face or T5X.
 
   flan convert SmolLM2-135M-Instruct.Q4_1.gguf models/smollm2
   flan convert ~/models/Qwen2.5-0.5B models/qwen
   flan convert t5x_runs/checkpoint_10000 models/base --vocabulary sentencepiece.model
   flan convert runs/no_nli exported --dtype bfloat16
+  flan convert runs/no_nli t5x_run --to t5x
 
 What SRC is, is found out: a GGUF file (dequantized), a Hugging Face folder with safetensors
 (Llama, Mistral, Qwen2, Qwen3, Gemma), a T5X decoder-only checkpoint, or a model folder of
 ours. Foreign models become a model folder, which `flan eval` and `flan train
---gin.INITIAL_CHECKPOINT_PATH` take; ours becomes a folder that transformers and vLLM load.
+--gin.INITIAL_CHECKPOINT_PATH` take; ours becomes a folder that transformers and vLLM load, or
+one whose checkpoint_<step> T5X restores, Adafactor's state included.
 All names and shapes are checked before anything is written, DST appears whole or not at
 all, and weights pass through memory one at a time. The tokenizer travels with the model.
 """
@@ -39,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--to",
         default="auto",
-        choices=("auto", "flan", "hf"),
+        choices=("auto", "flan", "hf", "t5x"),
         help="what DST becomes (default: flan for a foreign SRC, hf for ours)",
     )
     add(
@@ -76,11 +78,17 @@ def run(args: argparse.Namespace) -> int:
     kind, source = detect(source, args.kind)
     to = ("hf" if kind == "flan" else "flan") if args.to == "auto" else args.to
     if kind == "flan" and to == "flan":
-        raise ValueError(f"{source} is a model folder of ours already; use --to hf to export it")
-    if kind != "flan" and to == "hf":
-        raise ValueError("convert it to a model folder of ours first, and that one with --to hf")
+        raise ValueError(
+            f"{source} is a model folder of ours already; use --to hf or --to t5x to export it"
+        )
+    if kind != "flan" and to != "flan":
+        raise ValueError(f"convert it to a model folder of ours first, and that one with --to {to}")
+    if to == "t5x" and args.dtype != "float32":
+        raise ValueError(f"T5X keeps float32 parameters: leave --dtype {args.dtype} out")
     if kind != "t5x" and args.vocabulary:
         raise ValueError("--vocabulary is for T5X checkpoints; other models bring their own")
+    if to == "t5x":
+        return _export_t5x(source, out)
     return _export(source, out, args.dtype, shard) if to == "hf" else _import(kind, source, args)
 
 
@@ -129,4 +137,24 @@ def _export(source: Path, out: Path, dtype: str, max_shard_bytes: int) -> int:
     print(f"{out}: {architecture}, {model.config.num_parameters:,} parameters, {dtype}")
     if architecture == "LlamaForCausalLM" and model.config.activation == "gelu":
         print("  transformers loads it; vLLM's Llama knows silu only")
+    return 0
+
+
+def _export_t5x(source: Path, out: Path) -> int:
+    from flan.checkpoints.foreign.our_model import OurModel
+    from flan.checkpoints.foreign.t5x_export import MODEL_GIN, PREFIX, export_t5x
+    from flan.progress import progress_bar
+
+    model = OurModel(source)
+    try:
+        with progress_bar(len(model.shapes), "convert", unit="tensor") as bar:
+            whole = export_t5x(model, out, on_progress=bar.update)
+    finally:
+        model.close()
+    state = "Adafactor's state" if whole else "a fresh Adafactor's state"
+    print(f"{out}: T5X, {model.config.num_parameters:,} parameters, {state}")
+    print(
+        f"  --gin_file={out / MODEL_GIN} --gin.INITIAL_CHECKPOINT_PATH="
+        f"'\"{out / PREFIX}_{model.step}\"'"
+    )
     return 0

@@ -41,6 +41,8 @@ class ForeignModel:
       reads_start: whether the model reads its tokenizer's start token before a text.
       files: whose bytes the numbers are.
       notes: what its user should know.
+      step: gradient steps that it has had, where that is known.
+      opt_state: state of our optimizer, its arrays `LazyArray`s; None for none.
     """
 
     path: Path
@@ -53,6 +55,8 @@ class ForeignModel:
     reads_start: bool
     files: Sequence[Path]
     notes: Sequence[str] = ()
+    step: int = 0
+    opt_state: Any = None
 
 
 def check_tensors(model: ForeignModel) -> None:
@@ -144,6 +148,8 @@ def import_model(
                 for p in model.parameters
             },
             metadata,
+            model.step,
+            model.opt_state,
         )
 
 

@@ -63,48 +63,93 @@ class _LazyHandler(ocp.type_handlers.NumpyHandler):
         return np.memmap(file, value.dtype, "r+", shape=value.shape)
 
 
+def _lazy(leaf: LazyArray | np.ndarray) -> LazyArray:
+    if isinstance(leaf, LazyArray):
+        return leaf
+
+    def fill(out: np.ndarray) -> None:
+        out[...] = leaf
+
+    return LazyArray(leaf.shape, leaf.dtype, fill)
+
+
+def as_tree(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by path, keys joined by "/", as nested dictionaries."""
+    tree: dict[str, Any] = {}
+    for path, value in flat.items():
+        *parents, name = path.split("/")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[name] = value
+    return tree
+
+
 def save_parameters(
-    model_dir: Path, arrays: Mapping[str, LazyArray], metadata: dict[str, Any], step: int = 0
+    model_dir: Path,
+    arrays: Mapping[str, LazyArray],
+    metadata: dict[str, Any],
+    step: int = 0,
+    opt_state: Any = None,
 ) -> None:
-    """Writes `checkpoints/<step>` of a model folder, with no optimizer state.
+    """Writes `checkpoints/<step>` of a model folder.
 
     Args:
       model_dir: an existing folder; gets scratch files for as long as this takes.
       arrays: by path in the parameters, keys joined by "/".
       metadata: kept beside them.
       step: names the checkpoint.
+      opt_state: the optimizer's state, of `LazyArray`s and NumPy arrays; None for none.
 
     Memory holds one array at a time, of those above 256 MB a few pieces of 64 MB. What
     `fill` raises comes out of here.
     """
-    params: dict[str, Any] = {}
-    for path, array in arrays.items():
-        *parents, name = path.split("/")
-        node = params
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[name] = array
-    tree = {"step": np.asarray(step, np.int32), "params": params, "opt_state": {}}
-    registry = ocp.type_handlers.create_type_handler_registry(
-        (LazyArray, _LazyHandler(model_dir)),
-        (np.ndarray, ocp.type_handlers.NumpyHandler()),
-    )
+    tree = {
+        "step": np.asarray(step, np.int32),
+        "params": as_tree(arrays),
+        "opt_state": {} if opt_state is None else opt_state,
+    }
+    save_tree(model_dir / layout.CHECKPOINTS, step, tree, metadata, scratch=model_dir)
+
+
+def save_tree(
+    folder: Path,
+    step: int,
+    tree: Any,
+    metadata: dict[str, Any] | None = None,
+    *,
+    scratch: Path,
+    prefix: str | None = None,
+) -> None:
+    """Writes a checkpoint of `LazyArray`s and NumPy arrays, whole or not at all.
+
+    Args:
+      folder: of the checkpoints; made if it is not there.
+      step: names the checkpoint, `<step>` or `<prefix>_<step>` there.
+      tree: its item `state`.
+      metadata: its item `metadata`, JSON; None writes none.
+      scratch: an existing folder for scratch files.
+      prefix: of the name.
+    """
+    # Orbax's own handler would still be writing in the background when another array fails.
+    tree = jax.tree.map(_lazy, tree)
+    registry = ocp.type_handlers.create_type_handler_registry((LazyArray, _LazyHandler(scratch)))
+    handlers: dict[str, Any] = {
+        "state": ocp.PyTreeCheckpointHandler(type_handler_registry=registry)
+    }
+    chunks = jax.tree.map(lambda _: ocp.SaveArgs(chunk_byte_size=_CHUNK_BYTES), tree)
+    items: dict[str, Any] = {"state": ocp.args.PyTreeSave(tree, save_args=chunks)}
+    if metadata is not None:
+        handlers["metadata"] = ocp.JsonCheckpointHandler()
+        items["metadata"] = ocp.args.JsonSave(metadata)
     manager = ocp.CheckpointManager(
-        (model_dir / layout.CHECKPOINTS).resolve(),
-        options=ocp.CheckpointManagerOptions(create=True, enable_async_checkpointing=False),
-        item_handlers={
-            "state": ocp.PyTreeCheckpointHandler(type_handler_registry=registry),
-            "metadata": ocp.JsonCheckpointHandler(),
-        },
+        folder.resolve(),
+        options=ocp.CheckpointManagerOptions(
+            create=True, enable_async_checkpointing=False, step_prefix=prefix
+        ),
+        item_handlers=handlers,
     )
     try:
-        chunks = jax.tree.map(lambda _: ocp.SaveArgs(chunk_byte_size=_CHUNK_BYTES), tree)
-        manager.save(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.PyTreeSave(tree, save_args=chunks),
-                metadata=ocp.args.JsonSave(metadata),
-            ),
-        )
+        manager.save(step, args=ocp.args.Composite(**items))
     finally:
         manager.close()

@@ -7,6 +7,7 @@ and [out, in] there.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 
 import jax
@@ -148,11 +149,16 @@ class Parameter:
 
 def parameter_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Path -> shape of every parameter of a network; nothing is allocated."""
+    return dict(_shapes(config))
+
+
+@functools.lru_cache(maxsize=64)
+def _shapes(config: ModelConfig) -> tuple[tuple[str, tuple[int, ...]], ...]:
     tree = jax.eval_shape(lambda: init_params(config, jax.random.key(0)))
-    return {
-        "/".join(str(entry.key) for entry in path): leaf.shape
+    return tuple(
+        ("/".join(str(entry.key) for entry in path), leaf.shape)
         for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
-    }
+    )
 
 
 def parameters(

@@ -34,17 +34,51 @@ def is_t5x(path: Path) -> bool:
     return (path / MSGPACK_FILE).is_file() or any((state / f).exists() for f in _ORBAX_FILES)
 
 
-def open_arrays(path: Path) -> tuple[dict[str, StoredArray], list[str]]:
-    """Parameters by their place in the tree (keys joined by "/"), and what else there is.
+@dataclasses.dataclass(frozen=True)
+class T5xArrays:
+    """What a checkpoint holds, each by its place in the tree, keys joined by "/".
 
-    Raises ValueError for a checkpoint that cannot be read.
+    Attributes:
+      parameters: of the network.
+      statistics: of the optimizer, each parameter's under its place.
+      others: names of what else there is, the step aside.
+      step: updates done; None where it does not say.
     """
+
+    parameters: dict[str, StoredArray]
+    statistics: dict[str, StoredArray]
+    others: list[str]
+    step: int | None
+
+
+def open_arrays(path: Path) -> T5xArrays:
+    """The arrays of a checkpoint; ValueError for one that cannot be read."""
     tree = _msgpack_tree(path) if (path / MSGPACK_FILE).is_file() else _orbax_tree(path)
     target = tree.get("target")
     if not isinstance(target, Mapping):
         raise ValueError(f"{path} holds no parameters ('target'); it has {sorted(tree)[:8]}")
-    others = sorted({"/".join(keys[:2]) for keys, _ in _leaves(tree) if keys[0] != "target"})
-    return {"/".join(keys): leaf for keys, leaf in _leaves(target)}, others
+    state = tree.get("state")
+    state = state if isinstance(state, Mapping) else {}
+    statistics = state.get("param_states")
+    known = (("state", "param_states"), ("state", "step"))
+    others = {keys[:2] for keys, _ in _leaves(tree) if keys[0] != "target"} - set(known)
+    return T5xArrays(
+        {"/".join(keys): leaf for keys, leaf in _leaves(target)},
+        {"/".join(keys): leaf for keys, leaf in _leaves(statistics)}
+        if isinstance(statistics, Mapping)
+        else {},
+        sorted("/".join(keys) for keys in others),
+        _step(state.get("step"), path),
+    )
+
+
+def _step(stored: Any, path: Path) -> int | None:
+    if not isinstance(stored, StoredArray):
+        return None
+    step = stored.read() if stored.shape == () else None
+    if step is None or not np.issubdtype(step.dtype, np.integer) or not 0 <= step < 1 << 31:
+        raise ValueError(f"{path}: its step {step} is no number of updates")
+    return int(step)
 
 
 def _leaves(tree: Mapping[str, Any], keys: tuple[str, ...] = ()) -> Iterator[tuple[Any, Any]]:

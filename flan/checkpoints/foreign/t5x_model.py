@@ -16,6 +16,7 @@ import numpy as np
 from flan.checkpoints.foreign.import_model import ForeignModel
 from flan.checkpoints.foreign.names import Change, Parameter, parameter_shapes
 from flan.checkpoints.foreign.t5x_files import StoredArray, open_arrays
+from flan.checkpoints.foreign.t5x_optimizer import read_adafactor
 from flan.checkpoints.foreign.tensors import TensorInfo
 from flan.data.sentencepiece_vocabulary import MODEL_FILE
 from flan.data.vocabulary import load_vocabulary
@@ -30,7 +31,7 @@ class _Arrays:
 
     def __init__(self, arrays: Mapping[str, StoredArray], axis: int):
         self._arrays = arrays
-        self._axis = axis
+        self.axis = axis
         self.infos = {
             name: TensorInfo(self._shape(name, array.shape), array.dtype)
             for name, array in arrays.items()
@@ -42,7 +43,7 @@ class _Arrays:
         return np.moveaxis(array, 1, 0) if self._moved(name) else array
 
     def _moved(self, name: str) -> bool:
-        return name.startswith("layers/") and self._axis == 1
+        return name.startswith("layers/") and self.axis == 1
 
     def _shape(self, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
         return (shape[1], shape[0], *shape[2:]) if self._moved(name) and len(shape) > 1 else shape
@@ -63,7 +64,8 @@ def open_t5x(path: Path, vocabulary: Path | None) -> ForeignModel:
             "--vocabulary FOLDER or MODEL_FILE"
         )
     load_vocabulary(vocabulary)  # raises before anything is read
-    arrays, others = open_arrays(path)
+    stored = open_arrays(path)
+    arrays = stored.parameters
     ours = {_plain(name): array for name, array in arrays.items()}
     if any(name.startswith("encoder/") for name in ours):
         raise ValueError(f"{path} is an encoder-decoder model; only decoder-only ones are imported")
@@ -90,8 +92,18 @@ def open_t5x(path: Path, vocabulary: Path | None) -> ForeignModel:
         for name, shape in parameter_shapes(config).items()
     ]
     notes = ["the checkpoint does not say its gate's activation: taken to be GELU"]
-    if others:
-        notes.append(f"left out: {', '.join(others)}")
+    optimizer = read_adafactor(
+        {_plain(name): array for name, array in stored.statistics.items()},
+        parameters,
+        source.axis,
+        stored.step or 0,
+    )
+    if optimizer.state is not None:
+        notes.append("with Adafactor's state")
+    else:
+        notes.append(f"left out: the optimizer's state; {optimizer.problem}")
+    if stored.others:
+        notes.append(f"left out: {', '.join(stored.others)}")
     return ForeignModel(
         path=path,
         kind="T5X decoder-only model",
@@ -103,6 +115,8 @@ def open_t5x(path: Path, vocabulary: Path | None) -> ForeignModel:
         reads_start=True,
         files=sorted(p for p in path.rglob("*") if p.is_file()),
         notes=notes,
+        step=stored.step or 0,
+        opt_state=optimizer.state,
     )
 
 

@@ -101,7 +101,7 @@ def test_parameters_arrive_bit_for_bit(write, lay, vocabulary, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, found.params, as_tree(flat))
     assert found.metadata["reads_start"] is True
     notes = " ".join(found.metadata["source"]["notes"])
-    assert "left out: state/" in notes
+    assert "left out: the optimizer's state" in notes
     assert "taken to be GELU" in notes
 
 
