@@ -158,6 +158,7 @@ class SelfAttention(nn.Module):
                 jnp.dtype(config.param_dtype),
                 scale,
                 use_bias=config.qkv_bias,
+                lora=config.lora(name),
                 name=name,
             )(x)
             split = flat.reshape(*x.shape[:2], heads, config.d_head)
@@ -204,5 +205,6 @@ class SelfAttention(nn.Module):
             ("joined_kv", "embed"),
             config.compute_dtype,
             jnp.dtype(config.param_dtype),
+            lora=config.lora("out"),
             name="out",
         )(mixed.reshape(*x.shape[:2], -1))

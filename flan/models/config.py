@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 import jax.numpy as jnp
 
+from flan.models.adapters import Adapter, Lora, SoftPrompt, adapter_from_json, adapter_to_json
+
 Positions = Literal["relative", "rope"]
 Remat = Literal["none", "dots", "full"]
 
@@ -44,6 +46,7 @@ class ModelConfig:
       param_dtype: of stored parameters.
       remat: what the backward pass recomputes: `none`, `dots` (all but matrix products)
         or `full` (each layer).
+      adapter: what is trained instead of the network itself; None where all of it is.
     """
 
     vocab_size: int
@@ -70,6 +73,7 @@ class ModelConfig:
     dtype: str = "float32"
     param_dtype: str = "float32"
     remat: Remat = "none"
+    adapter: Adapter | None = None
 
     def __post_init__(self) -> None:
         if self.vocab_size < 0:
@@ -119,8 +123,45 @@ class ModelConfig:
         return jnp.dtype(self.dtype)
 
     @property
+    def plain(self) -> ModelConfig:
+        """The network without an adapter."""
+        return dataclasses.replace(self, adapter=None)
+
+    @property
+    def prompt_ids(self) -> tuple[int, ...]:
+        """Token ids of the soft prompt, which follow those of the embedding; none without one."""
+        if not isinstance(self.adapter, SoftPrompt):
+            return ()
+        return tuple(range(self.vocab_size, self.vocab_size + self.adapter.length))
+
+    @property
+    def drops(self) -> bool:
+        """Whether training draws random numbers for dropout."""
+        of_lora = self.adapter.dropout_rate if isinstance(self.adapter, Lora) else 0.0
+        return bool(self.dropout_rate or of_lora)
+
+    def lora(self, name: str) -> Lora | None:
+        """LoRA on the product of that name, where there is some."""
+        found = self.adapter
+        return found if isinstance(found, Lora) and name in found.targets else None
+
+    @property
+    def num_trained(self) -> int:
+        """Exact count of the parameters that training changes."""
+        if isinstance(self.adapter, SoftPrompt):
+            return self.adapter.length * self.d_model
+        if isinstance(self.adapter, Lora):
+            query, key = self.num_heads * self.d_head, self.kv_heads * self.d_head
+            sides = {"query": query, "key": key, "value": key, "out": query}
+            ends = (self.d_model + sides.get(name, self.d_ff) for name in self.adapter.targets)
+            return self.num_layers * self.adapter.rank * sum(ends)
+        return self.num_parameters
+
+    @property
     def num_parameters(self) -> int:
-        """Exact count of trainable parameters."""
+        """Exact count of all parameters, those of an adapter included."""
+        if self.adapter is not None:
+            return self.plain.num_parameters + self.num_trained
         attention = self.d_model * self.d_head * 2 * (self.num_heads + self.kv_heads)
         if self.qkv_bias:
             attention += self.d_head * (self.num_heads + 2 * self.kv_heads)
@@ -133,7 +174,8 @@ class ModelConfig:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; `ModelConfig.from_json` reads them back."""
-        return dataclasses.asdict(self)
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {**fields, "adapter": adapter_to_json(self.adapter)}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> ModelConfig:
@@ -142,6 +184,6 @@ class ModelConfig:
         if unknown := values.keys() - known:
             raise ValueError(f"model config has unknown entries {sorted(unknown)}")
         try:
-            return cls(**values)
+            return cls(**{**values, "adapter": adapter_from_json(values.get("adapter"))})
         except TypeError as error:
             raise ValueError(f"model config is incomplete: {error}") from error

@@ -45,11 +45,15 @@ def train_step_flops(
     backward by inputs and weights): those of the parameters, of attention over whole rows
     (as in PaLM's appendix B, arXiv 2204.02311, the causal half is not taken off), and of the
     vocabulary at `max_targets` places of a row (all by default). What rematerialization
-    computes again does not count.
+    computes again does not count. Of an adapter's frozen network the products by weights
+    are not computed, so those of the forward pass and by inputs count.
     """
     attention = config.d_model * config.d_head * 2 * (config.num_heads + config.kv_heads)
     weights = config.num_layers * (attention + 3 * config.d_model * config.d_ff)
     mixing = config.num_layers * 2 * config.num_heads * config.d_head * length
     places = length if max_targets is None else min(max_targets, length)
-    row = length * (weights + mixing) + places * config.d_model * config.vocab_size
-    return 3.0 * 2.0 * rows * row
+    frozen = length * weights + places * config.d_model * config.vocab_size
+    if config.adapter is None:
+        return 3.0 * 2.0 * rows * (frozen + length * mixing)
+    adapted = length * (mixing + (0 if config.prompt_ids else config.num_trained))
+    return 2.0 * rows * (2 * frozen + 3 * adapted)

@@ -13,8 +13,14 @@ import jax
 import jax.numpy as jnp
 from flax.linen.partitioning import param_with_axes, with_sharding_constraint
 
+from flan.models.adapters import Lora
+
 # T5X's initializer: truncated normal with variance 1 / fan_in.
 kernel_init = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")
+
+
+def _uniform(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
+    return jax.random.uniform(key, shape, dtype, -0.5, 0.5)
 
 
 def constrain(x: jax.Array, *axes: str | None) -> jax.Array:
@@ -31,6 +37,7 @@ class Dense(nn.Module):
       scale: factor on the initial standard deviation.
       out_dtype: of the output; `dtype` by default.
       use_bias: add a bias, zero at first.
+      lora: adapt the kernel; dropout needs a `dropout` random stream.
     """
 
     features: int
@@ -40,6 +47,7 @@ class Dense(nn.Module):
     scale: float = 1.0
     out_dtype: Any = None
     use_bias: bool = False
+    lora: Lora | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -62,7 +70,27 @@ class Dense(nn.Module):
                 axes=self.axes[1:],
             )
             product = product + bias.astype(jnp.float32)
+        if self.lora is not None:
+            product = product + self._low_rank(x, self.lora)
         return product.astype(self.out_dtype or self.dtype)
+
+    def _low_rank(self, x: jax.Array, lora: Lora) -> jax.Array:
+        """float32 `[..., features]`: x A B, scaled; both products through `rank` places."""
+        a, b = (
+            param_with_axes(name, init, shape, jnp.float32, axes=axes).astype(self.dtype)
+            for name, init, shape, axes in (
+                ("lora_a", kernel_init, (x.shape[-1], lora.rank), (self.axes[0], "lora_rank")),
+                (
+                    "lora_b",
+                    nn.initializers.zeros,
+                    (lora.rank, self.features),
+                    ("lora_rank", self.axes[1]),
+                ),
+            )
+        )
+        x = nn.Dropout(lora.dropout_rate)(x, not self.has_rng("dropout")).astype(self.dtype)
+        inner = jnp.matmul(x, a, preferred_element_type=jnp.float32).astype(self.dtype)
+        return lora.scale * jnp.matmul(inner, b, preferred_element_type=jnp.float32)
 
 
 class RMSNorm(nn.Module):
@@ -84,12 +112,17 @@ class RMSNorm(nn.Module):
 
 
 class Embed(nn.Module):
-    """Token embedding `[B, L] -> [B, L, D]`; `attend` gives logits through the same table."""
+    """Token embedding `[B, L] -> [B, L, D]`; `attend` gives logits through the same table.
+
+    With `prompt_length` P, ids from `vocab_size` on are the places of a soft prompt: float32
+    embeddings `[P, D]` of their own, which no logit belongs to.
+    """
 
     vocab_size: int
     features: int
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
+    prompt_length: int = 0
 
     def setup(self) -> None:
         self.embedding = param_with_axes(
@@ -99,11 +132,24 @@ class Embed(nn.Module):
             self.param_dtype,
             axes=("vocab", "embed"),
         )
+        if self.prompt_length:
+            self.soft_prompt = param_with_axes(
+                "soft_prompt",
+                _uniform,
+                (self.prompt_length, self.features),
+                jnp.float32,
+                axes=("prompt", "embed"),
+            )
 
     def __call__(self, tokens: jax.Array) -> jax.Array:
         # Looked up with whole rows: gathering from split ones would copy the table anyway.
         table = constrain(self.embedding.astype(self.dtype), "vocab", None)
-        return jnp.take(table, tokens, axis=0)
+        if not self.prompt_length:
+            return jnp.take(table, tokens, axis=0)
+        prompt = constrain(self.soft_prompt.astype(self.dtype), None, None)
+        soft = jnp.take(prompt, tokens - self.vocab_size, axis=0, mode="clip")
+        plain = jnp.take(table, tokens, axis=0, mode="clip")
+        return jnp.where((tokens >= self.vocab_size)[..., None], soft, plain)
 
     def attend(self, x: jax.Array) -> jax.Array:
         """`[..., D] -> [..., vocab]` in float32."""

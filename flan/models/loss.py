@@ -55,7 +55,8 @@ def cross_entropy(logits: jax.Array, targets: jax.Array, config: LossConfig) -> 
 
 
 def _picked(logits: jax.Array, targets: jax.Array) -> jax.Array:
-    return jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
+    # A soft prompt's places, which have no loss, have targets beyond the vocabulary.
+    return jnp.take_along_axis(logits, targets[..., None], axis=-1, mode="clip")[..., 0]
 
 
 def loss_positions(weights: jax.Array, count: int) -> jax.Array:

@@ -21,7 +21,18 @@ from flan.models.config import ModelConfig
 from flan.models.layers import Dense, Embed, RMSNorm, constrain
 from flan.models.positions import RelativeBias
 
+
+def _all_but_layouts(primitive: Any, *_: Any, **__: Any) -> bool:
+    """Keeps all for the backward pass but what only says where an array lies.
+
+    Flax asks for each parameter's layout where it is used, and the result would be kept: a
+    second copy of frozen weights.
+    """
+    return primitive.name != "sharding_constraint"
+
+
 _REMAT_POLICIES = {
+    "none": _all_but_layouts,
     "dots": jax.checkpoint_policies.checkpoint_dots_with_no_batch_dims,
     "full": jax.checkpoint_policies.nothing_saveable,
 }
@@ -35,14 +46,18 @@ class GatedMlp(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, deterministic: bool) -> jax.Array:
         config = self.config
-        dtypes = (config.compute_dtype, jnp.dtype(config.param_dtype))
+
+        def dense(name: str, features: int, axes: tuple[str, str]) -> Dense:
+            dtypes = (config.compute_dtype, jnp.dtype(config.param_dtype))
+            return Dense(features, axes, *dtypes, lora=config.lora(name), name=name)
+
         # The tanh form is T5's GELU; silu is Llama's.
         activation = nn.silu if config.activation == "silu" else nn.gelu
-        gate = activation(Dense(config.d_ff, ("embed", "mlp"), *dtypes, name="wi_0")(x))
-        hidden = gate * Dense(config.d_ff, ("embed", "mlp"), *dtypes, name="wi_1")(x)
+        gate = activation(dense("wi_0", config.d_ff, ("embed", "mlp"))(x))
+        hidden = gate * dense("wi_1", config.d_ff, ("embed", "mlp"))(x)
         hidden = constrain(hidden, "batch", "length", "mlp")
         hidden = nn.Dropout(config.dropout_rate, broadcast_dims=(-2,))(hidden, deterministic)
-        return Dense(x.shape[-1], ("mlp", "embed"), *dtypes, name="wo")(hidden)
+        return dense("wo", x.shape[-1], ("mlp", "embed"))(hidden)
 
 
 class DecoderLayer(nn.Module):
@@ -109,7 +124,8 @@ class Transformer(nn.Module):
         """Logits of the next token at each place.
 
         Args:
-          decoder_input_tokens: int32 `[B, L]`, shifted right (see `flan.data.batch`).
+          decoder_input_tokens: int32 `[B, L]`, shifted right (see `flan.data.batch`); of a
+            soft prompt the ids `ModelConfig.prompt_ids`.
           decoder_target_tokens: int32 `[B, L]`; used where there are no segment ids, to
             tell padding (0) from text. None: everything is text.
           decoder_segment_ids: int32 `[B, L]`, one number for each packed example.
@@ -142,6 +158,7 @@ class Transformer(nn.Module):
             config.d_model,
             config.compute_dtype,
             param_dtype,
+            len(config.prompt_ids),
             name="token_embedder",
         )
         # T5X makes its evaluation's parameters with tokens in floats.
@@ -213,7 +230,8 @@ class Transformer(nn.Module):
 
             return run
         layer: Any = DecoderLayer
-        if self.config.remat != "none" and not (decode or prefill):
+        freezes = self.config.adapter is not None
+        if (self.config.remat != "none" or freezes) and not (decode or prefill):
             layer = remat(layer, prevent_cse=False, policy=_REMAT_POLICIES[self.config.remat])
         scanned = scan_with_axes(
             layer,

@@ -73,7 +73,8 @@ def make_evaluation(
             inputs,
             logit_positions=places,
         )
-        picked = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
+        # A soft prompt's places have targets beyond the vocabulary; none of them counts.
+        picked = jnp.take_along_axis(logits, targets[..., None], axis=-1, mode="clip")[..., 0]
         log_probs = picked - jax.nn.logsumexp(logits, axis=-1)
         return log_probs, picked >= jnp.max(logits, axis=-1)
 

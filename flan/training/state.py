@@ -13,6 +13,7 @@ from flan import partitioning
 from flan.models.config import ModelConfig
 from flan.models.transformer import Transformer
 from flan.partitioning import MeshConfig
+from flan.training.trainable import split
 
 
 class TrainState(NamedTuple):
@@ -21,7 +22,7 @@ class TrainState(NamedTuple):
     Attributes:
       step: int32 scalar, gradient steps done.
       params: the network's parameters.
-      opt_state: optax's.
+      opt_state: optax's, for those that are trained (`flan.training.trainable`).
     """
 
     step: Any
@@ -60,7 +61,7 @@ def state_shardings(
             jax.tree_util.tree_leaves_with_path(params), jax.tree.leaves(shardings), strict=True
         )
     }
-    opt_shapes = jax.eval_shape(tx.init, params)
+    opt_shapes = jax.eval_shape(tx.init, split(config, params)[0])
 
     def place(path: Any, leaf: Any) -> NamedSharding:
         names = _names(path)
@@ -102,7 +103,7 @@ def create_state(
 
     def make(key: jax.Array) -> TrainState:
         params = init_params(config, key)
-        return TrainState(jnp.zeros((), jnp.int32), params, tx.init(params))
+        return TrainState(jnp.zeros((), jnp.int32), params, tx.init(split(config, params)[0]))
 
     with partitioning.use_mesh(mesh, mesh_config):
         return jax.jit(make, out_shardings=shardings)(jax.random.key(seed))
@@ -117,9 +118,8 @@ def abstract_state(
     """Shapes, dtypes and shardings of the state, for restoring into."""
     shardings = state_shardings(config, tx, mesh, mesh_config)
     params = jax.eval_shape(lambda: init_params(config, jax.random.key(0)))
-    shapes = TrainState(
-        jax.ShapeDtypeStruct((), jnp.int32), params, jax.eval_shape(tx.init, params)
-    )
+    opt_state = jax.eval_shape(tx.init, split(config, params)[0])
+    shapes = TrainState(jax.ShapeDtypeStruct((), jnp.int32), params, opt_state)
     return jax.tree.map(
         lambda s, sharding: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=sharding),
         shapes,

@@ -18,6 +18,7 @@ from flan.models.loss import LossConfig, weighted_loss
 from flan.models.transformer import Transformer
 from flan.partitioning import MeshConfig
 from flan.training.state import TrainState, state_shardings
+from flan.training.trainable import join, split
 
 Metrics = dict[str, jax.Array]
 
@@ -93,7 +94,7 @@ def make_train_step(
     Returns:
       The step. Its metrics are float32 scalars: `loss` (nats a target token),
       `accuracy` (of the next token), `targets` (tokens with loss), `tokens` (not padding),
-      `grad_norm`, `param_norm`.
+      `grad_norm`, `param_norm` (both of the parameters that are trained).
     """
     model = Transformer(model_config)
     shardings = state_shardings(model_config, tx, mesh, mesh_config)
@@ -101,10 +102,12 @@ def make_train_step(
     whole = NamedSharding(mesh, PartitionSpec())
 
     def part_gradient(params: Any, batch: Batch, key: jax.Array | None) -> tuple[Any, Metrics]:
+        trained, frozen = split(model_config, params)
+
         def loss(p: Any) -> tuple[jax.Array, Metrics]:
             return weighted_loss(
                 model,
-                p,
+                join(p, frozen),
                 batch,
                 config.loss,
                 max_targets=max_targets,
@@ -112,12 +115,12 @@ def make_train_step(
                 dropout_key=key,
             )
 
-        (_, sums), grads = jax.value_and_grad(loss, has_aux=True)(params)
+        (_, sums), grads = jax.value_and_grad(loss, has_aux=True)(trained)
         return jax.tree.map(lambda g: g.astype(jnp.float32), grads), sums
 
     def gradient(state: TrainState, batch: Batch) -> tuple[Any, Metrics]:
         key = None
-        if model_config.dropout_rate:
+        if model_config.drops:
             key = jax.random.fold_in(jax.random.key(config.seed), state.step)
         if config.microbatches == 1:
             return part_gradient(state.params, batch, key)
@@ -141,17 +144,18 @@ def make_train_step(
         grads, sums = gradient(state, batch)
         weight = jnp.maximum(sums["weight"], 1.0)
         grads = jax.tree.map(lambda g: g / weight, grads)
-        updates, opt_state = tx.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
+        trained, frozen = split(model_config, state.params)
+        updates, opt_state = tx.update(grads, state.opt_state, trained)
+        trained = optax.apply_updates(trained, updates)
         metrics = {
             "loss": sums["loss"] / weight,
             "accuracy": sums["correct"] / weight,
             "targets": sums["weight"],
             "tokens": jnp.sum(batch.segment_ids > 0).astype(jnp.float32),
             "grad_norm": optax.global_norm(grads),
-            "param_norm": optax.global_norm(params),
+            "param_norm": optax.global_norm(trained),
         }
-        return TrainState(state.step + 1, params, opt_state), metrics
+        return TrainState(state.step + 1, join(trained, frozen), opt_state), metrics
 
     jitted = jax.jit(
         step,
