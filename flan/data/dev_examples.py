@@ -57,6 +57,18 @@ class DevExamples:
     length: int
     bos_id: int
 
+    def after(self, prefix: Sequence[int]) -> DevExamples:
+        """The same with tokens before each example, which count as inputs (a soft prompt's places)."""
+        if not prefix:
+            return self
+        head = np.array(prefix, np.int32)
+        return dataclasses.replace(
+            self,
+            tokens=tuple(np.concatenate([head, example]) for example in self.tokens),
+            input_lengths=self.input_lengths + len(head),
+            length=self.length + len(head),
+        )
+
     def batches(self, batch_size: int) -> tuple[list[Batch], np.ndarray, int]:
         """All examples in batches of the same shape.
 

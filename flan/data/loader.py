@@ -167,6 +167,7 @@ def open_train_data(
     plan_dir: Path | None = None,
     bos_id: int = 0,
     skip_empty: bool = True,
+    prefix: Sequence[int] = (),
 ) -> TrainData:
     """The training data of a mixture.
 
@@ -184,6 +185,7 @@ def open_train_data(
       bos_id: id that starts each example (the vocabulary's).
       skip_empty: whether a dataset without rows is recorded in the receipt and skipped,
         or refused.
+      prefix: tokens before each example, see `ExamplePool`.
 
     Raises:
       ValueError: a dataset without cache, nothing to train on, an example over the limits,
@@ -196,7 +198,7 @@ def open_train_data(
     chosen = {name: caches[name] for name in datasets}
     kept = {name: [cache.num_rows for cache in sources] for name, sources in chosen.items()}
     mixture = make_mixture(kept, cap=cap, rate=rate, seed=seed, skip_empty=skip_empty)
-    pool = ExamplePool(mixture, chosen)
+    pool = ExamplePool(mixture, chosen, prefix)
     plan = PackingPlan(mixture, pool, row_length=length, max_targets=max_targets, folder=plan_dir)
     receipt = _receipt(mixture, pool, chosen, cap, rate, steps, steps * batch_size * length)
     return TrainData(mixture, pool, plan, rows, receipt, bos_id)

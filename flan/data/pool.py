@@ -61,18 +61,28 @@ class Examples(Protocol):
 class ExamplePool:
     """Examples by number, out of many caches."""
 
-    def __init__(self, mixture: Mixture, caches: Mapping[str, Sequence[Examples]]) -> None:
+    def __init__(
+        self,
+        mixture: Mixture,
+        caches: Mapping[str, Sequence[Examples]],
+        prefix: Sequence[int] = (),
+    ) -> None:
         """Numbers the examples.
 
         Args:
           mixture: which datasets, and how many rows of each source.
           caches: dataset name -> the caches of its sources, in the mixture's order.
+          prefix: tokens that each example gets before its inputs, which count as inputs: the
+            places of a soft prompt.
         """
+        self._prefix = np.array(prefix, np.int32)
         sources = [cache for c in mixture.components for cache in caches[c.name]]
         used = [rows for c in mixture.components for rows in c.used]
         assert len(sources) == len(used)
         shards = [shard for cache in sources for shard in cache.shards]
         self.fingerprints = [cache.fingerprint for cache in sources]
+        if prefix:
+            self.fingerprints.append(f"after {list(prefix)}")
         # Plain arrays: slicing np.memmap itself costs ten times as much.
         self._tokens = [np.asarray(shard.tokens) for shard in shards]
         self._offsets = [np.asarray(shard.offsets) for shard in shards]
@@ -119,7 +129,7 @@ class ExamplePool:
             offsets = self._offsets[shard]
             lengths[places] = offsets[local + 1] - offsets[local]
             input_lengths[places] = self._input_lengths[shard][local]
-        return lengths, input_lengths
+        return lengths + len(self._prefix), input_lengths + len(self._prefix)
 
     def longest(self) -> tuple[int, int]:
         """Most tokens, and most target tokens, of any example; ValueError for damaged caches."""
@@ -137,7 +147,7 @@ class ExamplePool:
                 )
             length = max(length, int(lengths.max()))
             targets = max(targets, int((lengths - inputs).max()))
-        return length, targets
+        return length + len(self._prefix), targets
 
     def means(self) -> tuple[np.ndarray, np.ndarray]:
         """float64 `[components]` each: mean tokens, and mean target tokens, of an example."""
@@ -151,7 +161,7 @@ class ExamplePool:
                 inputs[component] += self._input_lengths[shard].sum(dtype=np.int64)
                 shard += 1
         count = np.maximum(count, 1)
-        return tokens / count, (tokens - inputs) / count
+        return tokens / count + len(self._prefix), (tokens - inputs) / count
 
     def read(self, numbers: np.ndarray) -> tuple[list[np.ndarray], list[int]]:
         """Token arrays (views, not copies) and input lengths of examples, in the order given."""
@@ -163,6 +173,9 @@ class ExamplePool:
             offsets = self._offsets[shard]
             tokens.append(self._tokens[shard][offsets[local] : offsets[local + 1]])
             input_lengths.append(lengths[local])
+        if len(self._prefix):
+            tokens = [np.concatenate([self._prefix, example]) for example in tokens]
+            input_lengths = [len(self._prefix) + length for length in input_lengths]
         return tokens, input_lengths
 
     def _by_shard(self, numbers: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:

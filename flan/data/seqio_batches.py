@@ -70,7 +70,9 @@ class SeqioBatches:
         self._opened = opened = self._open()
         self.length: int = request.row_length
         self.max_targets: int = opened["max_targets"]
-        own = ("vocabulary", "host", "hosts", "data_dir", "modules", "skip_missing")
+        own = {"vocabulary", "host", "hosts", "data_dir", "modules", "skip_missing"}
+        if not request.prefix:  # it came later: runs without one stay the same
+            own.add("prefix")
         asked = {k: v for k, v in request.to_json().items() if k not in own}
         content = [VERSION, WINDOW, asked, opened, bos_id, vocabulary_fingerprint]
         text = json.dumps(content, sort_keys=True)

@@ -25,6 +25,7 @@ class StreamRequest:
       skip_missing: leave out of our mixtures what the data folder lacks.
       shuffle: whether seqio shuffles.
       use_cached: whether seqio reads its own offline caches.
+      prefix: tokens that each example gets before its inputs: a soft prompt's places.
     """
 
     name: str
@@ -42,11 +43,12 @@ class StreamRequest:
     skip_missing: bool
     shuffle: bool
     use_cached: bool
+    prefix: tuple[int, ...] = ()
 
     @property
     def row_length(self) -> int:
         """Tokens of a row."""
-        return sum(self.feature_lengths.values())
+        return sum(self.feature_lengths.values()) + len(self.prefix)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `json.dumps`."""
@@ -55,4 +57,7 @@ class StreamRequest:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> StreamRequest:
         """The request that `to_json` gave."""
-        return cls(**{**value, "modules": tuple(value["modules"])})
+        lists: dict[str, Any] = {
+            name: tuple(value[name]) for name in ("modules", "prefix") if name in value
+        }
+        return cls(**{**value, **lists})

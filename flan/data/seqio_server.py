@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from flan.data.seqio_request import StreamRequest
-from flan.data.stream_rows import WINDOW, RowStream
+from flan.data.stream_rows import WINDOW, RowStream, with_prefix
 from flan.data.vocabulary import load_vocabulary
 
 _REPORT_EVERY = 16  # steps
@@ -83,7 +83,7 @@ def _open(request: StreamRequest, say: Any) -> tuple[RowStream, dict[str, Any]]:
 
     examples = open_examples(request)
     stream = RowStream(
-        examples.chunks,
+        (with_prefix(chunk, request.prefix) for chunk in examples.chunks),
         tasks=len(examples.tasks),
         row_length=request.row_length,
         longest_targets=request.feature_lengths["targets"],

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -40,6 +40,21 @@ class Chunk(NamedTuple):
     lengths: np.ndarray
     input_lengths: np.ndarray
     tasks: np.ndarray
+
+
+def with_prefix(chunk: Chunk, prefix: Sequence[int]) -> Chunk:
+    """The examples with these tokens before each one's inputs, as part of them."""
+    if not prefix:
+        return chunk
+    starts = np.cumsum(chunk.lengths) - chunk.lengths
+    places = np.repeat(starts, len(prefix))
+    head = np.tile(np.array(prefix, np.int32), len(starts))
+    return Chunk(
+        np.insert(chunk.tokens, places, head),
+        chunk.lengths + len(prefix),
+        chunk.input_lengths + len(prefix),
+        chunk.tasks,
+    )
 
 
 class StepRows(NamedTuple):

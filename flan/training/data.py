@@ -242,9 +242,19 @@ class InstructionData(_TfdsData):
         return self.cap
 
     def open(
-        self, vocabulary_dir: Path, batch_size: int, steps: int, seed: int, host: int, hosts: int
+        self,
+        vocabulary_dir: Path,
+        batch_size: int,
+        steps: int,
+        seed: int,
+        host: int,
+        hosts: int,
+        prefix: tuple[int, ...] = (),
     ) -> TrainData:
-        """Prepares what is missing and opens it; raises as `ensure_prepared` and the loader do."""
+        """Prepares what is missing and opens it; raises as `ensure_prepared` and the loader do.
+
+        Rows are as much longer as `prefix` is.
+        """
         prepared = self._prepare(
             vocabulary_dir,
             self.task.rendering.name,
@@ -263,7 +273,7 @@ class InstructionData(_TfdsData):
             self.task.datasets,
             caches,
             batch_size=batch_size,
-            length=self.row_length,
+            length=self.row_length + len(prefix),
             steps=steps,
             seed=seed,
             cap=self.cap,
@@ -272,6 +282,7 @@ class InstructionData(_TfdsData):
             num_hosts=hosts,
             plan_dir=folders.cache_dir(self.cache_dir) / "plans",
             bos_id=load_vocabulary(vocabulary_dir).bos_id,
+            prefix=prefix,
         )
         log.info("%s", data.receipt.table())
         return data
@@ -297,9 +308,24 @@ class TextData(_TfdsData):
         return "text", None
 
     def open(
-        self, vocabulary_dir: Path, batch_size: int, steps: int, seed: int, host: int, hosts: int
+        self,
+        vocabulary_dir: Path,
+        batch_size: int,
+        steps: int,
+        seed: int,
+        host: int,
+        hosts: int,
+        prefix: tuple[int, ...] = (),
     ) -> TextBatches:
-        """Prepares what is missing and opens it; raises as `ensure_prepared` and the loader do."""
+        """Prepares what is missing and opens it; raises as `ensure_prepared` and the loader do.
+
+        Raises ValueError for a prefix: raw text runs from row to row.
+        """
+        if prefix:
+            raise ValueError(
+                "a soft prompt stands before examples, and raw text has none: tune it with "
+                "--gin_file=configs/runs/finetune.gin"
+            )
         prepared = self._prepare(vocabulary_dir, "text", input_length=_WHOLE_DOCUMENT)
         opened = prepared.open_tokens()
         data = TextBatches(

@@ -106,7 +106,14 @@ class SeqioData:
         return self._instructions().vocabulary(None)
 
     def open(
-        self, vocabulary_dir: Path, batch_size: int, steps: int, seed: int, host: int, hosts: int
+        self,
+        vocabulary_dir: Path,
+        batch_size: int,
+        steps: int,
+        seed: int,
+        host: int,
+        hosts: int,
+        prefix: tuple[int, ...] = (),
     ) -> SeqioBatches:
         """Starts the stream and waits for its first rows; raises as `SeqioBatches` does."""
         vocabulary = load_vocabulary(vocabulary_dir)
@@ -135,6 +142,7 @@ class SeqioData:
                 skip_missing=self.on_missing == "skip",
                 shuffle=self.shuffle,
                 use_cached=self.use_cached,
+                prefix=prefix,
             ),
             steps,
             vocabulary_fingerprint=vocabulary.fingerprint,

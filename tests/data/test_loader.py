@@ -171,6 +171,21 @@ def test_observed_sampling_is_within_bounds(caches, seed):
     assert [v.dataset for v in receipt.lines if not v.observed] == ["idebate"]
 
 
+def test_a_prefix_stands_before_each_example_and_costs_room_alone(caches):
+    known = {e for sources in caches.values() for cache in sources for e in cached_examples(cache)}
+    prefix = (901, 902, 903)
+    data = data_of(caches, prefix=prefix, length=LENGTH + 3)
+    assert data.fingerprint != data_of(caches, length=LENGTH + 3).fingerprint
+    batch = data.batch(7)
+    found = examples_of(batch)
+    assert all(tokens[:3] == prefix for tokens, _ in found)
+    assert {(tokens[3:], inputs - 3) for tokens, inputs in found} <= known
+    assert batch.targets.shape == (8, LENGTH + 3)
+    after = data.observe(40)
+    held = sum((data.batch(step).segment_ids > 0).sum() for step in range(40))
+    assert sum(line.tokens for line in after.lines) == held
+
+
 def test_receipt_counts_what_the_batches_hold(caches):
     data = data_of(caches, steps=40)
     before = data.receipt

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flan.data import stream_rows
-from flan.data.stream_rows import Chunk, RowStream
+from flan.data.stream_rows import Chunk, RowStream, with_prefix
 
 WINDOW, LENGTH, TARGETS = 50, 40, 12
 
@@ -198,3 +198,13 @@ def test_the_thread_stops():
     (thread,) = set(threading.enumerate()) - before
     rows.close()
     assert not thread.is_alive()
+
+
+def test_a_prefix_stands_before_each_example_and_counts_as_input():
+    plain = next(chunks(40))
+    found = with_prefix(plain, (901, 902))
+    assert found.lengths.tolist() == (plain.lengths + 2).tolist()
+    assert found.input_lengths.tolist() == (plain.input_lengths + 2).tolist()
+    prefixed = [((901, 902, *tokens), 2 + inputs) for tokens, inputs in examples(plain)]
+    assert examples(found) == prefixed
+    assert with_prefix(plain, ()) is plain
