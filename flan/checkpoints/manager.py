@@ -16,8 +16,11 @@ import orbax.checkpoint as ocp
 
 from flan.checkpoints import integrity, layout
 from flan.checkpoints.scores import SCORES, KeepBest, Scores, best_of, goodness
+from flan.models.adapters import Adapter
 from flan.models.config import ModelConfig
+from flan.models.merge import merged
 from flan.training.state import TrainState, init_params
+from flan.training.trainable import join, split
 
 # Runtime settings: a checkpoint does not depend on them.
 RUNTIME_SETTINGS = ("dtype", "param_dtype", "remat", "dropout_rate", "context_length")
@@ -125,15 +128,18 @@ class CheckpointManager:
         return TrainState(**found), metadata
 
     def restore_params(
-        self, abstract: Any, step: int | None = None, ema: bool = False
+        self, abstract: Any, step: int | None = None, averaged: Any = None
     ) -> tuple[Any, int, dict[str, Any]]:
         """Parameters alone, in the given shapes and shardings; also the step and its metadata.
 
-        With `ema` they are the averaged ones (`OptimizerConfig.ema_decay`); CheckpointError
-        if the run kept none.
+        Those in the tree `averaged` are the averaged ones (`OptimizerConfig.ema_decay`);
+        CheckpointError if the run kept none. `abstract` has the others, if any.
         """
         step = self._pick(step)
-        wanted = {"opt_state": {"ema": abstract}} if ema else {"params": abstract}
+        ema = averaged is not None
+        wanted = ({"params": abstract} if abstract else {}) | (
+            {"opt_state": {"ema": averaged}} if ema else {}
+        )
         saved = self.described(step)[1]
         if ema and saved is not None and not any(k.startswith("opt_state/ema/") for k in saved):
             raise CheckpointError(
@@ -141,7 +147,8 @@ class CheckpointManager:
                 "without OptimizerConfig.ema_decay"
             )
         found, metadata = self.restore_part(wanted, step)
-        return found["opt_state"]["ema"] if ema else found["params"], step, metadata
+        others = found.get("params", {})
+        return join(found["opt_state"]["ema"], others) if ema else others, step, metadata
 
     def restore_part(self, wanted: Any, step: int) -> tuple[Any, dict[str, Any]]:
         """Some of a state's arrays, a part of its tree given as abstract ones; and the metadata."""
@@ -265,7 +272,7 @@ def check_same_model(found: ModelConfig, wanted: ModelConfig, where: Path) -> No
     differences = [
         f"{field.name} is {getattr(found, field.name)!r} there, {getattr(wanted, field.name)!r} here"
         for field in dataclasses.fields(ModelConfig)
-        if field.name not in RUNTIME_SETTINGS
+        if field.name not in (*RUNTIME_SETTINGS, "adapter")
         and getattr(found, field.name) != getattr(wanted, field.name)
     ]
     if differences:
@@ -273,6 +280,16 @@ def check_same_model(found: ModelConfig, wanted: ModelConfig, where: Path) -> No
             f"the checkpoint in {where} is of another model: {'; '.join(differences)}. Give the "
             "gin file of its size, or --gin.MODEL=None to take the sizes from the checkpoint"
         )
+    if found.adapter != wanted.adapter:
+        raise CheckpointError(
+            f"the run in {where} trains {_described(found.adapter)}, these settings ask for "
+            f"{_described(wanted.adapter)}: give its own (PEFT, Lora.*, SoftPrompt.*), or another "
+            "MODEL_DIR"
+        )
+
+
+def _described(adapter: Adapter | None) -> str:
+    return "all parameters" if adapter is None else repr(adapter)
 
 
 def split_step(path: Path) -> tuple[Path, int | None]:
@@ -287,7 +304,7 @@ class InferenceCheckpoint:
     """A model ready to be evaluated.
 
     Attributes:
-      params: the parameters, float32 or bfloat16 as stored.
+      params: the parameters, float32 or bfloat16 as stored; LoRA is merged into them.
       model_config: the network.
       vocabulary_dir: its vocabulary.
       step: gradient steps it has had.
@@ -313,7 +330,8 @@ def load_for_inference(
       path: the folder.
       step: which checkpoint, `best` for the one with the best dev scores; the newest by
         default.
-      shardings: a tree of shardings like the parameters, for a mesh; else one device.
+      shardings: a tree of shardings like the stored parameters (LoRA's among them), for a
+        mesh; else one device.
       ema: the averaged parameters (float32) instead of the last ones.
 
     Raises:
@@ -326,25 +344,53 @@ def load_for_inference(
     if not model_dir.is_dir():
         raise FileNotFoundError(f"no checkpoint at {path}: the folder does not exist")
     config = layout.read_model_config(model_dir)
-    shapes = jax.eval_shape(lambda: init_params(config, jax.random.key(0)))
     if shardings is None:
         device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+        shapes = jax.eval_shape(lambda: init_params(config, jax.random.key(0)))
         shardings = jax.tree.map(lambda _: device, shapes)
-    abstract = jax.tree.map(
-        lambda s, sharding: jax.ShapeDtypeStruct(
-            s.shape, jnp.float32 if ema else s.dtype, sharding=sharding
-        ),
-        shapes,
-        shardings,
-    )
     manager = CheckpointManager(model_dir, read_only=True)
     try:
         number = manager.best_step() if step == "best" else step
-        params, found, metadata = manager.restore_params(abstract, number, ema)
+        params, config, found, metadata = restore_merged(manager, config, shardings, number, ema)
     finally:
         manager.close()
     vocabulary = model_dir / layout.VOCABULARY
     return InferenceCheckpoint(params, config, vocabulary, found, metadata)
+
+
+def restore_merged(
+    manager: CheckpointManager,
+    config: ModelConfig,
+    shardings: Any,
+    step: int | None = None,
+    ema: bool = False,
+) -> tuple[Any, ModelConfig, int, dict[str, Any]]:
+    """Parameters with LoRA merged, the config of the network they are of, step and metadata.
+
+    Args:
+      manager: of the model folder.
+      config: what was trained there.
+      shardings: a tree of shardings like its parameters.
+      step: of the checkpoint; the newest by default.
+      ema: averaged ones (float32) of those that were trained.
+
+    Raises CheckpointError as `CheckpointManager.restore_params` does.
+    """
+    shapes = jax.eval_shape(lambda: init_params(config, jax.random.key(0)))
+    abstract = jax.tree.map(
+        lambda s, sharding: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=sharding),
+        shapes,
+        shardings,
+    )
+    averaged = None
+    if ema:
+        trained, abstract = split(config, abstract)
+        averaged = jax.tree.map(
+            lambda s: jax.ShapeDtypeStruct(s.shape, jnp.float32, sharding=s.sharding), trained
+        )
+    params, found, metadata = manager.restore_params(abstract, step, averaged)
+    params, plain = merged(params, config)
+    return params, plain, found, metadata
 
 
 def quiet_orbax() -> None:

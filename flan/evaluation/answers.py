@@ -60,10 +60,11 @@ def answer_prompts(
     if max_new_tokens < 1:
         raise ValueError(f"max_new_tokens must be 1 or more, got {max_new_tokens}")
     requests = generation_requests(
-        [_plain(p) for p in prompts], model.vocabulary, form, Lengths(input_length, 2)
+        [_plain(p) for p in prompts], model.vocabulary, form, Lengths(input_length, 2), model.prefix
     )
     parts = model.parts
     rows = -(-batch_rows // parts) * parts
+    longest = len(model.prefix) + input_length
     stops = model.newline_ids if form == "baseline" else ()
     with model.running():
         written = generate(
@@ -74,7 +75,7 @@ def answer_prompts(
             start_id=model.start_id,
             max_new_tokens=max_new_tokens,
             decoding=decoding,
-            shapes=GenerationShapes(input_length, rows, admitted=-(-4 // parts) * parts),
+            shapes=GenerationShapes(longest, rows, admitted=-(-4 // parts) * parts),
         )
     return [
         Answer(
@@ -108,8 +109,9 @@ class Conversation:
 
     def stream(self, prompt: str) -> Iterator[str]:
         """Pieces of the answer, which together are its text."""
+        lengths = Lengths(self.input_length, 2)
         (request,) = generation_requests(
-            [_plain(prompt)], self.model.vocabulary, self.form, Lengths(self.input_length, 2)
+            [_plain(prompt)], self.model.vocabulary, self.form, lengths, self.model.prefix
         )
         self.cut = request.cut
         self.count += 1
@@ -131,7 +133,8 @@ class Conversation:
         """Token ids as they are written, without EOS."""
         eos = self.model.vocabulary.eos_id
         stops = (eos, *(self.model.newline_ids if self.form == "baseline" else ()))
-        length = GenerationShapes(self.input_length).of(len(prompt))
+        longest = len(self.model.prefix) + self.input_length
+        length = GenerationShapes(longest).of(len(prompt))
         tokens = np.zeros((1, length), np.int32)
         tokens[0, : len(prompt)] = prompt
         most = self.max_new_tokens

@@ -25,7 +25,7 @@ def generation_cells(
     """Outcomes of cells whose rows are rendered; see `flan.evaluation.cells.run_cells`."""
     texts = [text for cell in rendered for text in cell]
     vocabulary, form, most = model.vocabulary, settings.mode.form, settings.lengths.targets
-    requests = generation_requests(texts, vocabulary, form, settings.lengths)
+    requests = generation_requests(texts, vocabulary, form, settings.lengths, model.prefix)
     stops = model.newline_ids if form == "baseline" else ()
     written = generate(
         *model.decoder,
@@ -36,7 +36,7 @@ def generation_cells(
         max_new_tokens=most,
         decoding=settings.decoding,
         ids=[row for job in jobs for row in job.rows.ids],
-        shapes=settings.generation_shapes(model.parts),
+        shapes=settings.generation_shapes(model.parts, len(model.prefix)),
         on_progress=on_progress,
     )
     outcomes = []

@@ -45,6 +45,7 @@ class EvaluationModel:
       reads_start: whether the model reads the vocabulary's `bos_id` before a text.
       placement: the devices it lies on; None for one.
       training: what it was trained on, as far as that is known.
+      prefix: token ids read before every text: the places of a soft prompt.
     """
 
     label: str
@@ -57,6 +58,7 @@ class EvaluationModel:
     reads_start: bool = True
     placement: Placement | None = None
     training: Training = Training()  # noqa: RUF009 - frozen
+    prefix: tuple[int, ...] = ()
 
     @property
     def parts(self) -> int:
@@ -156,6 +158,7 @@ def load_model(
         reads_start=found.metadata.get("reads_start", True) is not False,
         placement=placement,
         training=Training(record_in(found.metadata, model_dir), model_dir),
+        prefix=config.prompt_ids,
     )
 
 

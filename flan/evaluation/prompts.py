@@ -87,12 +87,13 @@ def rank_requests(
     form: Format = "instructions",
     lengths: Lengths | None = None,
     reads_start: bool = True,
+    prefix: tuple[int, ...] = (),
 ) -> list[RankRequest]:
     """Requests to score the options of each example; ValueError where one has none.
 
     Without the example's input an option follows EOS in `instructions` form (an empty x), in
     `baseline` form the start token alone, or EOS for a model that reads none
-    (`reads_start`).
+    (`reads_start`). `prefix` is read first in any case, and takes none of the lengths.
     """
     for number, example in enumerate(rendered):
         if not example.options:
@@ -102,9 +103,16 @@ def rank_requests(
             )
     lengths = lengths or Lengths()
     if form == "instructions":
-        return _instruction_ranks(rendered, tokenizer, lengths)
-    domain = () if reads_start else (tokenizer.eos_id,)
-    return _baseline_ranks(rendered, tokenizer, lengths, domain)
+        requests = _instruction_ranks(rendered, tokenizer, lengths)
+    else:
+        domain = () if reads_start else (tokenizer.eos_id,)
+        requests = _baseline_ranks(rendered, tokenizer, lengths, domain)
+    if not prefix:
+        return requests
+    return [
+        dataclasses.replace(r, context=(*prefix, *r.context), domain=(*prefix, *r.domain))
+        for r in requests
+    ]
 
 
 def generation_requests(
@@ -112,15 +120,19 @@ def generation_requests(
     tokenizer: Tokenizer,
     form: Format = "instructions",
     lengths: Lengths | None = None,
+    prefix: tuple[int, ...] = (),
 ) -> list[GenerationRequest]:
-    """Prompts to continue, one for each example."""
+    """Prompts to continue, one for each example, after `prefix`, which takes none of the lengths."""
     lengths = lengths or Lengths()
     encoded = tokenizer.encode_batch([r.input for r in rendered])
     if form == "instructions":
         kept = lengths.inputs - 1
         eos = tokenizer.eos_id
-        return [GenerationRequest((*x[:kept], eos), max(len(x) - kept, 0)) for x in encoded]
-    return [GenerationRequest(*_keep_end(x, lengths.inputs)) for x in encoded]
+        return [
+            GenerationRequest((*prefix, *x[:kept], eos), max(len(x) - kept, 0)) for x in encoded
+        ]
+    ends = (_keep_end(x, lengths.inputs) for x in encoded)
+    return [GenerationRequest((*prefix, *end), cut) for end, cut in ends]
 
 
 def answer_text(text: str, form: Format) -> str:

@@ -28,14 +28,19 @@ def rank_cells(
     """Outcomes of cells whose rows are rendered; see `flan.evaluation.cells.run_cells`."""
     texts = [text for cell in rendered for text in cell]
     requests = rank_requests(
-        texts, model.vocabulary, settings.mode.form, settings.lengths, model.reads_start
+        texts,
+        model.vocabulary,
+        settings.mode.form,
+        settings.lengths,
+        model.reads_start,
+        model.prefix,
     )
     scores = score_requests(
         model.network,
         model.params,
         requests,
         start_id=model.start_id,
-        shapes=settings.shapes(model.parts),
+        shapes=settings.shapes(model.parts, len(model.prefix)),
         unconditional=model.unconditional,
         on_progress=on_progress,
     )

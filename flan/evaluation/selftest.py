@@ -67,7 +67,12 @@ def sample_requests(
             for template in templates_for(dataset, load_templates(name), mode)[:templates]:
                 texts = [render(template, fields) for fields in examples[:rows]]
                 requests += rank_requests(
-                    texts, model.vocabulary, mode.form, settings.lengths, model.reads_start
+                    texts,
+                    model.vocabulary,
+                    mode.form,
+                    settings.lengths,
+                    model.reads_start,
+                    model.prefix,
                 )
     return requests
 
@@ -82,7 +87,7 @@ def selftest(
 
     `on_progress` is called with the number of requests scored since its last call.
     """
-    usual = settings.shapes(model.parts)
+    usual = settings.shapes(model.parts, len(model.prefix))
     expected = _scores(model, requests, usual, on_progress)
     found = []
     for name, order, shapes in _variations(len(requests), usual):
@@ -92,7 +97,7 @@ def selftest(
     found.append(_movement("each alone", expected[:_ALONE], alone))
     if _has_others(model):
         single = on_one_device(model)
-        scores = _scores(single, requests, settings.shapes(), on_progress)
+        scores = _scores(single, requests, settings.shapes(prefix=len(model.prefix)), on_progress)
         found.append(_movement(f"one device of {len(jax.devices())}", expected, scores))
     return found
 

@@ -49,16 +49,20 @@ class CellSettings:
         if self.batch_rows is not None and self.batch_rows < 1:
             raise ValueError(f"batch_rows must be positive, got {self.batch_rows}")
 
-    def shapes(self, parts: int = 1) -> BatchShapes:
-        """Shapes for rank classification on devices that split rows into `parts`."""
-        length = self.lengths.inputs + self.lengths.targets
+    def shapes(self, parts: int = 1, prefix: int = 0) -> BatchShapes:
+        """Shapes for rank classification on devices that split rows into `parts`.
+
+        `prefix` tokens are read before each input.
+        """
+        length = prefix + self.lengths.inputs + self.lengths.targets
         return BatchShapes(length, max(self._rows, parts), multiple=parts)
 
-    def generation_shapes(self, parts: int = 1) -> GenerationShapes:
-        """Shapes for generation on devices that split rows into `parts`."""
+    def generation_shapes(self, parts: int = 1, prefix: int = 0) -> GenerationShapes:
+        """Shapes for generation on devices that split rows into `parts`, as `shapes`."""
         # A step reads all weights, however many rows share it.
         rows = -(-8 * self._rows // parts) * parts
-        return GenerationShapes(self.lengths.inputs, rows, admitted=-(-4 // parts) * parts)
+        longest = prefix + self.lengths.inputs
+        return GenerationShapes(longest, rows, admitted=-(-4 // parts) * parts)
 
     @property
     def _rows(self) -> int:

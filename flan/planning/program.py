@@ -75,7 +75,7 @@ class Work:
         model = self.model
         flops = train_step_flops(model, self.rows, self.length, self.max_targets)
         if model.remat == "full":
-            bare = dataclasses.replace(model, vocab_size=0)
+            bare = dataclasses.replace(model, vocab_size=0, adapter=None)
             last = 2 * self.tokens * model.num_layers * model.d_model * model.d_ff
             flops += train_step_flops(bare, self.rows, self.length) / 3 - last
         return flops
@@ -133,10 +133,11 @@ def work_of(config: RunConfig) -> Work:
     model = config.model
     if model.vocab_size == 0:
         model = model.for_vocabulary(_DEFAULT_VOCABULARY)
+    model = dataclasses.replace(model, adapter=config.adapter)
     lengths = getattr(config.data, "feature_lengths", None)
     if lengths is None:
         raise ValueError("a plan needs data with feature_lengths (TASK_FEATURE_LENGTHS)")
-    length = sum(lengths.values())
+    length = sum(lengths.values()) + len(model.prompt_ids)
     limit = None
     if isinstance(config.data, InstructionData | SeqioData) and "inputs" in lengths:
         limit = target_limit(length, lengths["targets"], _TARGET_SHARE)
@@ -182,7 +183,9 @@ def least_bytes(work: Work, num_devices: int, state: tuple[int, int]) -> int:
     """
     parameters, optimizer = state
     model = work.model
-    gradients = parameters * 4 // jnp.dtype(model.param_dtype).itemsize
+    gradients = 0  # an adapter's are next to nothing
+    if model.adapter is None:
+        gradients = parameters * 4 // jnp.dtype(model.param_dtype).itemsize
     data, fsdp, parts = work.mesh.shape(num_devices)
     tokens = work.tokens // work.step.microbatches // (data * fsdp)
     kept = model.d_model

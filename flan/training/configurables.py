@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from flan.models.adapters import Lora, SoftPrompt, choose_adapter
 from flan.models.config import ModelConfig
 from flan.models.loss import LossConfig
 from flan.partitioning import MeshConfig
@@ -19,6 +20,7 @@ CONFIGURABLES: dict[str, Callable[..., Any]] = {
     target.__name__: target
     for target in (
         InstructionData,
+        Lora,
         LoopConfig,
         LossConfig,
         MeshConfig,
@@ -26,8 +28,10 @@ CONFIGURABLES: dict[str, Callable[..., Any]] = {
         OptimizerConfig,
         RunConfig,
         SeqioData,
+        SoftPrompt,
         StepConfig,
         TextData,
+        choose_adapter,
         choose_data,
     )
 }

@@ -69,7 +69,7 @@ def run(config: RunConfig, operative_config: Callable[[], str] | None = None) ->
         )
     partitioning.check_batch(mesh, part)
     initial = _path(config.initial_checkpoint_path)
-    wanted = choose_model(config.model, initial)
+    wanted = choose_model(config.model, config.adapter, initial)
 
     vocabulary_dir = choose_vocabulary(
         config.vocabulary, model_dir, initial, config.data.vocabulary
@@ -90,6 +90,7 @@ def run(config: RunConfig, operative_config: Callable[[], str] | None = None) ->
         config.loop.steps,
         config.seed,
         *processes.share_of_rows(mesh, config.batch_size),
+        prefix=model_config.prompt_ids,
     )
     processes.check_same("data", data.fingerprint)
     if before is not None and before.get("data_fingerprint") != data.fingerprint:
@@ -117,7 +118,15 @@ def run(config: RunConfig, operative_config: Callable[[], str] | None = None) ->
     if before is None:
         state = create_state(model_config, tx, config.seed, mesh, config.mesh)
         if initial:
-            state = with_initial_params(state, initial)
+            state = with_initial_params(
+                state,
+                initial,
+                model_config,
+                mesh,
+                config.mesh,
+                vocab_size=vocabulary.vocab_size,
+                seed=config.seed,
+            )
     manager = CheckpointManager(model_dir, keep=config.loop.keep, keep_best=config.loop.keep_best)
     try:
         if state is None:
@@ -183,7 +192,7 @@ def _evaluation(
         log.warning("the run's data has no dev rows: it is not evaluated while it trains")
         return None
     return make_evaluation(
-        examples,
+        examples.after(model_config.prompt_ids),
         model_config,
         mesh,
         config.mesh,
@@ -226,10 +235,19 @@ def _describe(
     shape = " x ".join(f"{name} {size}" for name, size in mesh.shape.items() if size > 1)
     log.info(
         "%s parameters, %s, steps %d to %d, %d rows a batch, in %s",
-        f"{model_config.num_parameters:,}",
+        _counted(model_config),
         f"mesh {shape}" if shape else "one device",
         first,
         config.loop.steps,
         config.batch_size,
         model_dir,
     )
+
+
+def _counted(model_config: ModelConfig) -> str:
+    """How many parameters there are, and how many of them train where not all do."""
+    total = model_config.num_parameters
+    if model_config.adapter is None:
+        return f"{total:,}"
+    trained = model_config.num_trained
+    return f"{trained:,} ({trained / total:.3%}) of {total:,}"

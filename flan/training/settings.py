@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from flan.data.dev_examples import DevExamples
 from flan.data.receipt import Receipt
+from flan.models.adapters import Adapter
 from flan.models.config import ModelConfig
 from flan.partitioning import MeshConfig
 from flan.training.loop import BatchSource, LoopConfig
@@ -46,9 +47,16 @@ class DataConfig(Protocol):
         """The vocabulary to use: `folder`, or one made from the data where it is None."""
 
     def open(
-        self, vocabulary_dir: Path, batch_size: int, steps: int, seed: int, host: int, hosts: int
+        self,
+        vocabulary_dir: Path,
+        batch_size: int,
+        steps: int,
+        seed: int,
+        host: int,
+        hosts: int,
+        prefix: tuple[int, ...] = (),
     ) -> OpenData:
-        """Prepares what is missing and opens it."""
+        """Prepares what is missing and opens it; each example gets `prefix` before its inputs."""
 
 
 @runtime_checkable
@@ -67,6 +75,8 @@ class RunConfig:
       model_dir: where checkpoints, logs and the configuration go.
       data: where batches come from.
       model: the network; None takes the initial checkpoint's.
+      adapter: what is trained on a frozen network, which `initial_checkpoint_path` has to
+        give; None trains all parameters.
       loop: steps and periods.
       batch_size: rows of a batch, over all devices and hosts.
       optimizer: with its schedule.
@@ -87,6 +97,7 @@ class RunConfig:
     data: DataConfig
     loop: LoopConfig
     model: ModelConfig | None = None
+    adapter: Adapter | None = None
     batch_size: int = 8
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
     step: StepConfig = dataclasses.field(default_factory=StepConfig)

@@ -11,23 +11,46 @@ from collections.abc import Callable
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
 
 from flan.checkpoints import layout
 from flan.checkpoints.manager import (
     CheckpointError,
     CheckpointManager,
     check_same_model,
+    restore_merged,
     split_step,
 )
 from flan.data.vocabulary import Vocabulary
+from flan.models.adapters import Adapter, Lora, SoftPrompt
 from flan.models.config import ModelConfig
-from flan.training.state import TrainState
+from flan.partitioning import MeshConfig
+from flan.training.state import TrainState, param_shardings
+from flan.training.trainable import join, split
 
 log = logging.getLogger("flan")
 
+# The tokens that a soft prompt's first embeddings are drawn from. A vocabulary's first ones are
+# the most frequent (arXiv 2104.08691, section 3.2, draws from so many).
+_FREQUENT = 5_000
 
-def choose_model(model: ModelConfig | None, initial: Path | None) -> ModelConfig:
-    """The network that was asked for, or the initial checkpoint's."""
+
+def choose_model(
+    model: ModelConfig | None, adapter: Adapter | None, initial: Path | None
+) -> ModelConfig:
+    """The network that was asked for, or the initial checkpoint's, with the adapter to train."""
+    if adapter is not None and initial is None:
+        kind = "LoRA" if isinstance(adapter, Lora) else "a soft prompt"
+        raise ValueError(
+            f"{kind} is trained on a model that has learned something, and there is none: give "
+            "--gin.INITIAL_CHECKPOINT_PATH=FOLDER, or --gin.PEFT=None to train all parameters"
+        )
+    return dataclasses.replace(_network(model, initial), adapter=adapter)
+
+
+def _network(model: ModelConfig | None, initial: Path | None) -> ModelConfig:
     if initial:
         source, _ = split_step(initial)
         if not source.is_dir():
@@ -66,7 +89,14 @@ def choose_vocabulary(
 def check_initial(path: Path, model_config: ModelConfig, vocabulary: Vocabulary) -> None:
     """CheckpointError unless a run of this model and vocabulary can start from a checkpoint."""
     source, step = split_step(path)
-    check_same_model(layout.read_model_config(source), model_config, source)
+    found = layout.read_model_config(source)
+    check_same_model(found.plain, model_config.plain, source)
+    if found.prompt_ids and found.prompt_ids != model_config.prompt_ids:
+        raise CheckpointError(
+            f"{source} has a soft prompt of {len(found.prompt_ids)} places, which this run would "
+            "lose: start from the model that the prompt was tuned on, or train the prompt on with "
+            f"--gin.PEFT=prompt --gin.SoftPrompt.length={len(found.prompt_ids)}"
+        )
     reader = CheckpointManager(source, read_only=True)
     try:
         _, metadata = reader.metadata(step)
@@ -80,16 +110,47 @@ def check_initial(path: Path, model_config: ModelConfig, vocabulary: Vocabulary)
         )
 
 
-def with_initial_params(state: TrainState, initial: Path) -> TrainState:
-    """The state with the parameters of a checkpoint; CheckpointError if it cannot be read."""
+def with_initial_params(
+    state: TrainState,
+    initial: Path,
+    model_config: ModelConfig,
+    mesh: Mesh,
+    mesh_config: MeshConfig,
+    *,
+    vocab_size: int,
+    seed: int,
+) -> TrainState:
+    """The state with the parameters of a checkpoint, any LoRA of its merged.
+
+    An adapter that is to be trained stays as it was made; a soft prompt that is to begin
+    with embeddings gets some of the first `vocab_size`. Raises CheckpointError where the
+    checkpoint cannot be read.
+    """
     source, step = split_step(initial)
-    abstract = jax.tree.map(
-        lambda p: jax.ShapeDtypeStruct(p.shape, p.dtype, sharding=p.sharding), state.params
+    stored = dataclasses.replace(
+        layout.read_model_config(source), param_dtype=model_config.param_dtype
     )
     reader = CheckpointManager(source, read_only=True)
     try:
-        params, found, _ = reader.restore_params(abstract, step)
+        shardings = param_shardings(stored, mesh, mesh_config)
+        params, found, number, _ = restore_merged(reader, stored, shardings, step)
     finally:
         reader.close()
-    log.info("starting from %s, step %d", source, found)
+    log.info("starting from %s, step %d", source, number)
+    if model_config.adapter is not None and not found.prompt_ids:
+        params = join(split(model_config, state.params)[0], params)
+        adapter = model_config.adapter
+        if isinstance(adapter, SoftPrompt) and adapter.init == "vocabulary":
+            _draw_prompt(params["token_embedder"], adapter.length, vocab_size, seed)
     return state._replace(params=params)
+
+
+def _draw_prompt(embedder: dict[str, jax.Array], length: int, vocab_size: int, seed: int) -> None:
+    """Puts embeddings of tokens in the place of a soft prompt."""
+    ids = np.random.default_rng(seed).integers(0, min(vocab_size, _FREQUENT), length)
+
+    def draw(table: jax.Array) -> jax.Array:
+        return jnp.take(table, ids, axis=0).astype(jnp.float32)
+
+    place = embedder["soft_prompt"].sharding
+    embedder["soft_prompt"] = jax.jit(draw, out_shardings=place)(embedder["embedding"])

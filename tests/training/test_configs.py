@@ -83,6 +83,16 @@ def test_loss_terms_remat_and_dtypes_are_reached_from_gin():
         build("finetune", "tiny", "ModelConfig.remat=some")
 
 
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONFIGS / "peft").glob("*.gin")))
+def test_adapters_are_read_after_any_run(name):
+    for run in RUNS:
+        config = build(run, f"../peft/{name}")
+        assert type(config.adapter).__name__ == {"lora": "Lora", "prompt": "SoftPrompt"}[name]
+    assert build("finetune").adapter is None
+    lora = build("finetune", None, "PEFT=lora", "Lora.targets=query,wo", "Lora.rank=4").adapter
+    assert (lora.targets, lora.rank) == (("query", "wo"), 4)
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_every_model_builds_and_has_the_promised_size(model):
     config = build("finetune", model).model

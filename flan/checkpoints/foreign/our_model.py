@@ -38,7 +38,7 @@ class OurModel:
 
     Attributes:
       path: the model folder.
-      config: the network.
+      config: the network. LoRA that was trained on it is merged as it is read.
       step: gradient steps it has had.
       metadata: what was written beside the parameters.
       vocabulary: its vocabulary, checked against the network's size.
@@ -49,7 +49,14 @@ class OurModel:
 
     def __init__(self, path: Path):
         self.path, named = split_step(path)
-        self.config = layout.read_model_config(self.path)
+        stored = layout.read_model_config(self.path)
+        if stored.prompt_ids:
+            raise ValueError(
+                f"{self.path} has a soft prompt, which other libraries' models have no place for: "
+                "convert the model that it was tuned on"
+            )
+        self.config, self._lora = stored.plain, stored.lora
+        self._adapted = stored.adapter is not None
         self.shapes = parameter_shapes(self.config)
         self._manager = CheckpointManager(self.path, read_only=True)
         self.step, self.metadata = self._manager.metadata(named)
@@ -74,11 +81,29 @@ class OurModel:
 
     def read(self, path: str) -> np.ndarray:
         """A parameter, stacked over layers, as stored; CheckpointError for another shape."""
-        keys = ("params", *path.split("/"))
-        return self._read(keys, self.shapes[path], np.dtype(self.config.param_dtype))
+        dtype = np.dtype(self.config.param_dtype)
+        shape = self.shapes[path]
+        found = self._parameter(path, shape, dtype)
+        module, _, leaf = path.rpartition("/")
+        lora = self._lora(module.rpartition("/")[2]) if leaf == "kernel" else None
+        if lora is None:
+            return found
+        *layers, inner, outer = shape
+        float32 = np.dtype(np.float32)
+        a = self._parameter(f"{module}/lora_a", (*layers, inner, lora.rank), float32)
+        b = self._parameter(f"{module}/lora_b", (*layers, lora.rank, outer), float32)
+        return (found.astype(float32) + np.float32(lora.scale) * np.matmul(a, b)).astype(dtype)
+
+    def _parameter(self, path: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        return self._read(("params", *path.split("/")), shape, dtype)
 
     def adafactor(self) -> AdafactorShape | None:
-        """What Adafactor's state in the checkpoint is like; None where there is none."""
+        """What Adafactor's state in the checkpoint is like; None where there is none.
+
+        LoRA's is of no use to the merged parameters.
+        """
+        if self._adapted:
+            return None
         tree = self._manager.stored_tree(self.step).get("opt_state")
         place = _find_adafactor(tree)
         if place is None:

@@ -128,8 +128,10 @@ def test_training_starts_from_an_imported_model_on_a_mesh(tmp_path):
     flat = random_parameters(LLAMA)
     convert(write_hugging_face(tmp_path / "hf", LLAMA, flat), tmp_path / "ours")
     shape = MeshConfig(2, 2, 2)
-    state = create_state(LLAMA, make_optimizer(OptimizerConfig()), 0, make_mesh(shape), shape)
-    started = with_initial_params(state, tmp_path / "ours")
+    mesh = make_mesh(shape)
+    state = create_state(LLAMA, make_optimizer(OptimizerConfig()), 0, mesh, shape)
+    source = tmp_path / "ours"
+    started = with_initial_params(state, source, LLAMA, mesh, shape, vocab_size=50, seed=0)
     assert_same(started.params, as_tree(flat))
     pairs = zip(jax.tree.leaves(started.params), jax.tree.leaves(state.params), strict=True)
     assert all(found.sharding == wanted.sharding for found, wanted in pairs)
