@@ -6,7 +6,7 @@ r"""Trains, evaluates and compares all models of an experiment.
   flan launch leave_one_out --out loo ... --only nli,sentiment   some of its runs
 
 experiments: leave_one_out, num_clusters, model_scale, instructions, few_shot,
-datasets_templates, untuned; configs/experiments/<name>.gin says what each can be told.
+datasets_templates, untuned, prompt_tuning, full_vs_lora; configs/experiments/<name>.gin says what each can be told.
 What the gin files say of training goes to `flan train`.
 
 The folder holds a graph of jobs (prepare, a training and an evaluation for each run, the
@@ -139,7 +139,7 @@ def _read(args: argparse.Namespace) -> tuple[Any, Any]:
 
 
 def _only(runs: list[Any], names: str) -> list[Any]:
-    """The runs that were asked for, and `base`, which the others are compared with."""
+    """The runs that were asked for, those they start from, and `base`, to compare them with."""
     from flan.experiments.runs import BASE
     from flan.suggest import unknown_name
 
@@ -148,4 +148,5 @@ def _only(runs: list[Any], names: str) -> list[Any]:
     for name in wanted:
         if name not in known:
             raise ValueError(unknown_name("run", name, known))
-    return [run for run in runs if run.name in wanted or run.name == BASE]
+    needed = {BASE, *wanted, *(known[name].starts_from for name in wanted)}
+    return [run for run in runs if run.name in needed]

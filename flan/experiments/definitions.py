@@ -11,7 +11,16 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 
 from flan.catalog import clusters
-from flan.experiments.runs import BASE, Experiment, RunSpec, leave_out, mixture_of
+from flan.experiments.adapters import FullVsLora, PromptTuning
+from flan.experiments.runs import (
+    BASE,
+    Experiment,
+    RunSpec,
+    base_run,
+    leave_out,
+    mixture_of,
+    some_clusters,
+)
 from flan.templates.renderings import parse_rendering
 
 # What the paper's main text and appendix evaluate; `misc` is a mixed bag, and
@@ -46,7 +55,7 @@ class LeaveOneOut:
 
     def runs(self) -> list[RunSpec]:
         """`base`, then a run for each cluster."""
-        names = _clusters(self.clusters)
+        names = some_clusters(self.clusters)
         tuned = [
             RunSpec(
                 name=name,
@@ -57,7 +66,7 @@ class LeaveOneOut:
             )
             for name in names
         ]
-        return [_base(names, self.base_modes), *tuned]
+        return [base_run(names, self.base_modes), *tuned]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -74,8 +83,8 @@ class NumClusters:
 
     def runs(self) -> list[RunSpec]:
         """`base`, then a run for each count."""
-        held_out = _clusters(self.held_out)
-        found = [_base(held_out)]
+        held_out = some_clusters(self.held_out)
+        found = [base_run(held_out)]
         for count in self.counts:
             if not 1 <= count <= len(ADDED_CLUSTERS):
                 raise ValueError(
@@ -108,7 +117,7 @@ class ModelScale:
 
     def runs(self) -> list[RunSpec]:
         """For each size its initial model and the tuned one."""
-        held_out = _clusters(self.held_out)
+        held_out = some_clusters(self.held_out)
         found = []
         for gin_file, checkpoint in self.models.items():
             size = gin_file.rpartition("/")[2].removesuffix(".gin")
@@ -147,8 +156,8 @@ class Instructions:
 
     def runs(self) -> list[RunSpec]:
         """`base`, then three runs for each cluster."""
-        names = _clusters(self.clusters)
-        found = [_base(names)]
+        names = some_clusters(self.clusters)
+        found = [base_run(names)]
         for cluster, rendering in itertools.product(
             names, ("instructions", "no_template", "dataset_name")
         ):
@@ -180,13 +189,13 @@ class FewShot:
 
     def runs(self) -> list[RunSpec]:
         """`base`, then a run for each cluster and number of shots."""
-        names = _clusters(self.clusters)
+        names = some_clusters(self.clusters)
         renderings = {k: f"{k}shot" if k else "instructions" for k in self.shots}
         for rendering in renderings.values():
             parse_rendering(rendering)
         modes = [f"baseline_{k}shot" if k else "baseline" for k in self.shots]
         return [
-            _base(names, modes),
+            base_run(names, modes),
             *(
                 RunSpec(
                     name=f"{cluster}-{shots}shot",
@@ -218,9 +227,9 @@ class DatasetsTemplates:
 
     def runs(self) -> list[RunSpec]:
         """`base`, then a run for each pair of numbers."""
-        held_out = _clusters(self.held_out)
+        held_out = some_clusters(self.held_out)
         allowed = set(clusters.training_datasets(held_out))
-        found = [_base(held_out)]
+        found = [base_run(held_out)]
         for count, templates in itertools.product(self.datasets, self.templates):
             names = [
                 name
@@ -254,7 +263,7 @@ class Untuned:
 
     def runs(self) -> list[RunSpec]:
         """`base` alone."""
-        return [_base(_clusters(self.clusters), self.modes)]
+        return [base_run(some_clusters(self.clusters), self.modes)]
 
 
 # Command-line name -> definition; its settings lie in configs/experiments/<name>.gin.
@@ -266,19 +275,6 @@ EXPERIMENTS: dict[str, Callable[..., Experiment]] = {
     "few_shot": FewShot,
     "datasets_templates": DatasetsTemplates,
     "untuned": Untuned,
+    "prompt_tuning": PromptTuning,
+    "full_vs_lora": FullVsLora,
 }
-
-
-def _base(evaluate: Sequence[str], modes: Sequence[str] = ("baseline",)) -> RunSpec:
-    return RunSpec(
-        name=BASE, mixture=None, evaluate=tuple(evaluate), modes=tuple(modes), tags={"tuned": "no"}
-    )
-
-
-def _clusters(names: Sequence[str]) -> tuple[str, ...]:
-    """The clusters of these names, each once; ValueError for an unknown one, or none at all."""
-    for name in names:
-        clusters.cluster_datasets(name)
-    if not names:
-        raise ValueError("an experiment needs clusters to hold out, got none")
-    return tuple(dict.fromkeys(names))

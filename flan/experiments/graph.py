@@ -121,7 +121,11 @@ def build(runs: Sequence[RunSpec], inputs: Inputs) -> list[Job]:
                 Job(f"{run.name}/eval", tuple(_eval(run, str(start), inputs)), ("prepare",))
             )
             continue
-        train = Job(f"{run.name}/train", tuple(_train(run, model, inputs)), ("prepare",))
+        needs = ("prepare",)
+        if run.starts_from is not None:
+            assert run.starts_from in names, (run.name, run.starts_from)
+            needs = (f"{run.starts_from}/train",)
+        train = Job(f"{run.name}/train", tuple(_train(run, model, inputs)), needs)
         evaluate = Job(f"{run.name}/eval", tuple(_eval(run, str(model), inputs)), (train.name,))
         jobs += [train, evaluate]
     ends = tuple(job.name for job in jobs if job.name.endswith("/eval"))
@@ -173,6 +177,8 @@ def _prepare(runs: Sequence[RunSpec], inputs: Inputs) -> list[str]:
 
 def _train(run: RunSpec, model: Path, inputs: Inputs) -> list[str]:
     settings: dict[str, Any] = {**run.settings, "MIXTURE_OR_TASK_NAME": run.mixture}
+    if run.starts_from is not None:
+        settings["INITIAL_CHECKPOINT_PATH"] = inputs.out / RUNS / run.starts_from
     return [
         "train",
         *(f"--gin_file={name}" for name in (*inputs.gin_files, *run.gin_files)),

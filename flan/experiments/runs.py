@@ -28,6 +28,7 @@ class RunSpec:
       gin_files: read after the experiment's own, for a size of its own, say.
       settings: gin bindings of this run alone, name -> value.
       tags: what sets it apart from the experiment's other runs, for reports: name -> value.
+      starts_from: name of the run whose model it starts from, in the place of the initial one.
     """
 
     name: str
@@ -38,6 +39,7 @@ class RunSpec:
     gin_files: tuple[str, ...] = ()
     settings: Mapping[str, object] = dataclasses.field(default_factory=dict)
     tags: Mapping[str, str | int] = dataclasses.field(default_factory=dict)
+    starts_from: str | None = None
 
     def __post_init__(self) -> None:
         if not _SAFE.fullmatch(self.name):
@@ -79,3 +81,19 @@ def leave_out(held_out: Sequence[str], rendering: str = "instructions") -> str:
     if len(held_out) == 1:
         return f"flan_loo_{held_out[0]}{parse_rendering(rendering).suffix}"
     return mixture_of(clusters.training_datasets(held_out), rendering)
+
+
+def base_run(evaluate: Sequence[str], modes: Sequence[str] = ("baseline",)) -> RunSpec:
+    """The initial model, as it is."""
+    return RunSpec(
+        name=BASE, mixture=None, evaluate=tuple(evaluate), modes=tuple(modes), tags={"tuned": "no"}
+    )
+
+
+def some_clusters(names: Sequence[str]) -> tuple[str, ...]:
+    """The clusters of these names, each once; ValueError for an unknown one, or none at all."""
+    for name in names:
+        clusters.cluster_datasets(name)
+    if not names:
+        raise ValueError("an experiment needs clusters to hold out, got none")
+    return tuple(dict.fromkeys(names))

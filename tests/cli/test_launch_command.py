@@ -58,6 +58,8 @@ def test_a_dry_run_prints_every_command_and_writes_nothing(launch, tmp_path, cap
         ("few_shot", 8),
         ("datasets_templates", 12),
         ("untuned", 0),
+        ("prompt_tuning", 6 + 8 * 2 * 2),
+        ("full_vs_lora", 6),
     ],
 )
 def test_every_experiment_has_its_gin_file(launch, capsys, name, runs):
@@ -77,6 +79,18 @@ def test_model_scale_needs_its_models(launch, capsys):
     found = commands(capsys)
     assert [c[1] for c in found] == ["prepare", "eval", "train", "eval", "report"]
     assert "--gin.INITIAL_CHECKPOINT_PATH=/m/tiny" in found[2]
+
+
+def test_a_prompt_waits_for_the_model_that_it_is_tuned_on(launch, tmp_path, capsys):
+    tuned = str(tmp_path / "out" / "runs" / "tuned-nli")
+    assert launch("prompt_tuning", BASE, "--only=rte-on-tuned-32", "--dry_run") == 0
+    lines = capsys.readouterr().out.splitlines()
+    trains = [line for line in lines if line.startswith("flan train")]
+    assert [line.rpartition("# after ")[2] for line in trains] == ["prepare", "tuned-nli/train"]
+    prompt = shlex.split(trains[1], comments=True)
+    starts = [a for a in prompt if a.startswith("--gin.INITIAL_CHECKPOINT_PATH=")]
+    assert starts[-1] == f"--gin.INITIAL_CHECKPOINT_PATH={tuned}"
+    assert "--gin_file=configs/peft/prompt.gin" in prompt
 
 
 def test_only_some_runs(launch, capsys):

@@ -10,10 +10,12 @@ from flan.experiments import definitions
 from flan.experiments.definitions import (
     DatasetsTemplates,
     FewShot,
+    FullVsLora,
     Instructions,
     LeaveOneOut,
     ModelScale,
     NumClusters,
+    PromptTuning,
     Untuned,
 )
 from flan.experiments.runs import BASE, RunSpec, leave_out
@@ -26,6 +28,7 @@ ALL = [
     FewShot(),
     DatasetsTemplates(),
     Untuned(),
+    FullVsLora(ranks=[1, 8]),
 ]
 
 
@@ -96,6 +99,28 @@ def test_each_size_starts_from_its_own_model():
     assert {run.settings["INITIAL_CHECKPOINT_PATH"] for run in runs} == {"/models/8b"}
 
 
+def test_prompts_are_tuned_on_the_base_and_on_models_without_the_task_s_cluster():
+    runs = {run.name: run for run in PromptTuning(tasks=["rte", "cb", "copa"]).runs()}
+    assert len(runs) == 1 + 2 + 3 * 2 * 2
+    assert runs["tuned-nli"].evaluate == ("rte", "cb")
+    assert not {"rte", "cb", "mrpc"} & set(parse_task_name(runs["tuned-nli"].mixture).datasets)
+    whole, few = runs["rte-on-base-all"], runs["rte-on-tuned-32"]
+    assert {run.mixture for run in (whole, few)} == {"flan_rte_no_template"}
+    assert (whole.starts_from, few.starts_from) == (None, "tuned-nli")
+    assert (whole.evaluate, few.modes) == (("rte",), ("no_template",))
+    assert "InstructionData.cap" not in whole.settings
+    assert few.settings["InstructionData.cap"] == few.settings["SeqioData.cap"] == 32
+    assert few.settings["LEARNING_RATE"] == 0.3
+
+
+def test_adapters_train_on_what_all_parameters_train_on():
+    runs = {run.name: run for run in FullVsLora(clusters=["nli"], ranks=[1, 8]).runs()}
+    assert list(runs) == [BASE, "nli-full", "nli-lora-1", "nli-lora-8"]
+    assert {run.mixture for run in list(runs.values())[1:]} == {"flan_loo_nli"}
+    assert runs["nli-lora-8"].settings == {"Lora.rank": 8, "LEARNING_RATE": 3e-4}
+    assert runs["nli-full"].settings == {}
+
+
 def test_several_clusters_at_once():
     names = parse_task_name(leave_out(["nli", "commonsense"], "2shot"))
     assert set(names.datasets) == set(clusters.training_datasets(["nli", "commonsense"]))
@@ -109,6 +134,11 @@ def test_several_clusters_at_once():
         (lambda: LeaveOneOut(clusters=[]).runs(), "got none"),
         (lambda: NumClusters(counts=[8]).runs(), "1 to 7 clusters"),
         (lambda: FewShot(shots=[65]).runs(), "give 1 to 64"),
+        (lambda: PromptTuning(tasks=["rt"]).runs(), "Did you mean 'rte'"),
+        (lambda: PromptTuning(tasks=[]).runs(), "got none"),
+        (lambda: PromptTuning(examples=[0]).runs(), "1 or more"),
+        (lambda: PromptTuning(rendering="templates").runs(), "unknown rendering"),
+        (lambda: FullVsLora(ranks=[0]).runs(), "1 or more, got 0"),
         (lambda: RunSpec(name="../x", mixture=None, evaluate=()), "cannot name a folder"),
         # A held-out dataset, and one that overlaps, slipped into a mixture.
         (
