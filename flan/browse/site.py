@@ -7,9 +7,6 @@ that even markup that slipped through would not run.
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,6 +17,7 @@ from markupsafe import Markup
 
 from flan.browse.collect import DatasetPage, collect
 from flan.catalog.registry import get_datasets
+from flan.embedded import embedded_json, policy_hash
 from flan.progress import progress_bar
 
 _FILES = Path(__file__).parent / "files"
@@ -94,14 +92,6 @@ def search_index(pages: Iterable[DatasetPage]) -> list[dict[str, Any]]:
     ]
 
 
-def embedded_json(value: Any) -> Markup:
-    """JSON that may stand inside a script element: no character in it can end the element."""
-    text = json.dumps(value, ensure_ascii=True, separators=(",", ":"))
-    for char in "<>&":
-        text = text.replace(char, f"\\u{ord(char):04x}")
-    return Markup(text)
-
-
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_FILES),
@@ -117,7 +107,7 @@ def _environment() -> jinja2.Environment:
         style=Markup(style),
         script=Markup(script),
         policy=(
-            f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
+            f"default-src 'none'; style-src '{policy_hash(style)}'; script-src '{policy_hash(script)}'; "
             "base-uri 'none'; form-action 'none'"
         ),
     )
@@ -125,11 +115,6 @@ def _environment() -> jinja2.Environment:
     environment.filters["words"] = lambda name: str(name).replace("_", " ")
     environment.filters["counts"] = _counts
     return environment
-
-
-def _hash(text: str) -> str:
-    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-    return f"sha256-{digest}"
 
 
 def _counts(sizes: dict[str, int]) -> str:

@@ -1,4 +1,4 @@
-"""Turn evaluation results into a table, an HTML page and a CSV file.
+"""Turns evaluation results into a table, an HTML page, Markdown, CSV and figures.
 
   flan report results                               all checkpoints of a results folder
   flan report results_a results_b --out report      those of two folders, side by side
@@ -13,17 +13,18 @@ experiment's report goes into its folder and lines up its runs by what sets them
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from flan.reports.comparison import Comparison
+    from flan.reports.comparison import Column, Comparison
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the flags."""
     parser.add_argument("results", nargs="+", help="folders that `flan eval --out` has written")
-    parser.add_argument("--out", help="folder for report.html and report.csv")
+    parser.add_argument("--out", help="folder for report.html, .md, .csv and figures")
     parser.add_argument("--checkpoints", nargs="+", default=(), help="labels to show, in order")
     parser.add_argument("--split", default="test", help="test (default) or dev")
     parser.add_argument(
@@ -40,12 +41,13 @@ def run(args: argparse.Namespace) -> int:
     from flan.cli.tables import print_table
     from flan.reports.comparison import compare
     from flan.reports.experiment import is_experiment
+    from flan.reports.predictions import collect, without_work
     from flan.reports.table import table_columns, table_rows, training_notes
     from flan.reports.write import read_run, write_report
 
     folders = [Path(folder).expanduser() for folder in args.results]
     if any(map(is_experiment, folders)):
-        comparison, model_dirs, args.out = _experiment(args, folders)
+        found = _experiment(args, folders)
     else:
         comparison = compare(
             folders,
@@ -53,25 +55,53 @@ def run(args: argparse.Namespace) -> int:
             split=args.split,
             held_out=args.held_out,
         )
-        model_dirs = [Path(folder).expanduser() for folder in args.model_dir]
-    runs = [read_run(folder) for folder in model_dirs]
-    columns = table_columns(comparison)
-    print_table(columns, table_rows(comparison), right=columns[2:])
-    for note in training_notes(comparison):
+        titles = {(column.label, column.mode): column for column in comparison.columns}
+        dirs = [Path(folder).expanduser() for folder in args.model_dir]
+        found = _Found(comparison, dirs, args.out, {}, folders[0], titles)
+    runs = [read_run(folder) for folder in found.model_dirs]
+    columns = table_columns(found.comparison)
+    print_table(columns, table_rows(found.comparison), right=columns[2:])
+    for note in training_notes(found.comparison):
         print(note)
-    if args.out:
-        for path in write_report(Path(args.out).expanduser(), comparison, runs, args.title):
+    if found.out:
+        predictions = without_work(collect(found.results, found.titles, args.split))
+        for path in write_report(
+            Path(found.out).expanduser(),
+            found.comparison,
+            runs,
+            args.title,
+            found.tags,
+            predictions if predictions["sets"] else None,
+        ):
             print(f"wrote {path}")
     return 0
 
 
-def _experiment(
-    args: argparse.Namespace, folders: list[Path]
-) -> tuple[Comparison, list[Path], str]:
-    """Comparison, model folders and output folder of an experiment."""
-    from flan.experiments.graph import REPORT
+class _Found(NamedTuple):
+    """What is reported.
+
+    Attributes:
+      comparison: the scores.
+      model_dirs: folders of the training runs to show.
+      out: where the report goes, or None.
+      tags: column -> what sets an experiment's runs apart.
+      results: the folder with the predictions.
+      titles: (checkpoint, mode) there -> its column.
+    """
+
+    comparison: Comparison
+    model_dirs: list[Path]
+    out: str | None
+    tags: Mapping[Column, Mapping[str, str | int]]
+    results: Path
+    titles: Mapping[tuple[str, str], Column]
+
+
+def _experiment(args: argparse.Namespace, folders: list[Path]) -> _Found:
+    """What there is to report of an experiment."""
+    from flan.experiments.graph import REPORT, RESULTS
     from flan.experiments.state import read_record
-    from flan.reports.experiment import compare_runs, model_dirs
+    from flan.reports.experiment import compare_runs, model_dirs, tags_of, titles_of
 
     if len(folders) > 1 or args.checkpoints or args.held_out or args.model_dir:
         raise ValueError(
@@ -79,5 +109,13 @@ def _experiment(
             "alone, without --checkpoints, --held_out and --model_dir"
         )
     (folder,) = folders
-    found = model_dirs(folder, read_record(folder))
-    return compare_runs(folder, args.split), found, args.out or str(folder / REPORT)
+    record = read_record(folder)
+    comparison = compare_runs(folder, args.split)
+    return _Found(
+        comparison,
+        model_dirs(folder, record),
+        args.out or str(folder / REPORT),
+        tags_of(record, comparison),
+        folder / RESULTS,
+        titles_of(record, comparison),
+    )

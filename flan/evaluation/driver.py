@@ -14,6 +14,7 @@ from flan.evaluation.cell_job import CellJob
 from flan.evaluation.cells import run_cells
 from flan.evaluation.model import EvaluationModel
 from flan.evaluation.modes import Exemplars, templates_for
+from flan.evaluation.row_texts import write_texts
 from flan.evaluation.rows import Rows, RowSet, RowStore, spread
 from flan.evaluation.settings import CellSettings, cell_details
 from flan.evaluation.training import Seen, check_unseen, entry_of, status_of
@@ -134,7 +135,7 @@ def evaluate(
             progress_bar(total, f"evaluate {model.label}", unit="ex") as bar,
             model.running(),
         ):
-            for group in _groups(waiting, limit, exemplars):
+            for group in _groups(out_dir, waiting, limit, exemplars):
                 place = group[0].cell_id
                 bar.set_postfix_str(f"{place.dataset} {place.split} {place.template}")
                 for cell, predictions in run_cells(model, group, settings, bar.update):
@@ -267,17 +268,19 @@ def _plan(
 
 
 def _groups(
-    jobs: Sequence[_Job], limit: int | None, exemplars: _ExemplarSource | None
+    out_dir: Path, jobs: Sequence[_Job], limit: int | None, exemplars: _ExemplarSource | None
 ) -> Iterator[list[CellJob]]:
     """Neighbouring cells of the same kind together, as long as they are small.
 
-    Rows are read once for neighbours that share them.
+    Rows are read once for neighbours that share them, and their texts are written down.
     """
     group: list[CellJob] = []
     last: tuple[RowSet, Rows] | None = None
     for job in jobs:
         if last is None or last[0] is not job.rows:
             last = (job.rows, job.rows.load(spread(len(job.rows), limit)))
+            place = job.cell_id
+            write_texts(out_dir, place.dataset, place.source, place.split, last[1])
         drawn = exemplars.of(job.dataset) if exemplars else None
         cell = CellJob(job.cell_id, job.dataset, job.template, last[1], job.details, drawn)
         held = sum(len(other.rows.ids) for other in group)

@@ -3,6 +3,7 @@
     <out>/<checkpoint>/checkpoint.json                                     which weights
     <out>/<checkpoint>/<mode>/<dataset>/<source>/<split>-<template>.json   a cell
     <out>/<checkpoint>/<mode>/<dataset>/<source>/<split>-<template>.jsonl  its predictions
+    <out>/_rows/                                        see `flan.evaluation.row_texts`
     <out>/summary.json                                   see `flan.evaluation.summary`
 
 A cell is a checkpoint on one split of one source of a dataset through one template. Its

@@ -57,6 +57,23 @@ def series(run: RunSpec) -> str:
     return ", ".join(tags) or TUNED
 
 
+def tags_of(record: Record, comparison: Comparison) -> dict[Column, Mapping[str, str | int]]:
+    """Column -> what sets its runs apart."""
+    by_name = {series(run): run.tags for run in record.runs if run.tags}
+    return {c: by_name[c.label] for c in comparison.columns if c.label in by_name}
+
+
+def titles_of(record: Record, comparison: Comparison) -> dict[tuple[str, str], Column]:
+    """(run, mode) -> the column that it is part of."""
+    columns = {(column.label, column.mode): column for column in comparison.columns}
+    return {
+        (run.name, mode): columns[series(run), mode]
+        for run in record.runs
+        for mode in run.modes
+        if (series(run), mode) in columns
+    }
+
+
 def model_dirs(folder: Path, record: Record) -> list[Path]:
     """Folders of the experiment's models that have begun to train."""
     folders = [folder / RUNS / run.name for run in record.runs if run.mixture is not None]

@@ -1,56 +1,28 @@
-"""Plots as SVG text to stand inside a page, in whose colours they are drawn.
-
-Matplotlib writes fixed colours; each stands for a CSS variable of the page and is replaced
-by it, so that one drawing serves light and dark.
-"""
+"""Plots of scores and losses; `flan.reports.ink` turns them into SVG and PNG."""
 
 from __future__ import annotations
 
-import io
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-import matplotlib as mpl
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from flan.reports.comparison import Comparison
+from flan.reports.ink import PAGE, SERIES, WIDTH, Ink, drawing
 
-_WIDTH = 5.3  # inches: text stays legible when a phone shows the plot at its full width
-SERIES = 6  # colours of series that the page defines; more go round
-_TEXT, _MUTED, _GRID = "#fe0001", "#fe0002", "#fe0003"
-_CSS = {_TEXT: "var(--text)", _MUTED: "var(--muted)", _GRID: "var(--line)"}
-_STYLE: Any = {
-    "svg.fonttype": "none",  # text stays text: the page's font, selectable, small
-    "svg.hashsalt": "flan",  # the same bytes for the same numbers
-    "font.size": 9.5,
-    "text.color": _TEXT,
-    "axes.labelcolor": _MUTED,
-    "axes.edgecolor": _GRID,
-    "xtick.color": _GRID,
-    "ytick.color": _GRID,
-    "xtick.labelcolor": _MUTED,
-    "ytick.labelcolor": _TEXT,
-    "grid.color": _GRID,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "text.parse_math": False,  # a dollar sign in a name is a dollar sign
-}
+Curve = Sequence[tuple[float, float]]
+_LINES = ("-", "--", ":", "-.")  # beyond six series the colours come again in another stroke
 
 
-def _series(place: int) -> str:
-    color = f"#fd00{place % SERIES + 1:02x}"
-    _CSS[color] = f"var(--series-{place % SERIES + 1})"
-    return color
-
-
-def cluster_bars(comparison: Comparison) -> str:
+def cluster_bars(comparison: Comparison, ink: Ink = PAGE) -> Figure:
     """Bars of each cluster's mean, a bar for each checkpoint; the error bars are standard deviations."""
     groups, columns = comparison.groups, comparison.columns
     thickness = 0.8 / len(columns)
-    with mpl.rc_context(_STYLE):
+    with drawing(ink):
         height = 0.8 + len(groups) * (0.24 + 0.2 * len(columns))
-        figure = Figure(figsize=(_WIDTH, height), layout="constrained")
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
         axes = figure.subplots()
         for i, column in enumerate(columns):
             scores = [group.cluster.scores[i] for group in groups]
@@ -58,9 +30,9 @@ def cluster_bars(comparison: Comparison) -> str:
             places = [row + (i + 0.5) * thickness - 0.4 for row, _ in shown]
             means = [score.mean for _, score in shown]
             deviations = [score.std or 0 for _, score in shown]
-            axes.barh(places, means, thickness * 0.9, color=_series(i), label=column.title)
+            axes.barh(places, means, thickness * 0.9, color=ink.of(i), label=column.title)
             axes.errorbar(
-                means, places, xerr=deviations, fmt="none", ecolor=_TEXT, elinewidth=1, capsize=2
+                means, places, xerr=deviations, fmt="none", ecolor=ink.text, elinewidth=1, capsize=2
             )
             marks = [" seen" if score.seen else "" for _, score in shown]
             for place, mean, deviation, mark in zip(places, means, deviations, marks, strict=True):
@@ -79,46 +51,136 @@ def cluster_bars(comparison: Comparison) -> str:
         axes.set_xlim(min(0.0, lowest), 112)
         axes.set_xticks(range(0, 101, 20))
         axes.set_xlabel(f"{comparison.split} score, mean over templates and datasets")
-        axes.grid(axis="x", linewidth=0.6)
-        axes.set_axisbelow(True)
+        _quiet(axes, "x")
         axes.tick_params(length=0)
         axes.spines["bottom"].set_visible(False)
         _legend(figure, len(columns))
-        return _svg(figure)
+        return figure
 
 
-def loss_curve(runs: Mapping[str, Sequence[tuple[int, float]]]) -> str:
-    """Training loss by step: run name -> (step, loss) in order."""
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(_WIDTH, 2.6), layout="constrained")
+def curves(
+    lines: Mapping[str, Curve],
+    *,
+    across: str,
+    up: str,
+    ink: Ink = PAGE,
+    first: int = 1,
+    dots: bool = False,
+    ticks: Sequence[tuple[float, str]] = (),
+) -> Figure:
+    """Lines by name: points (x, y) in order.
+
+    Args:
+      lines: name -> points.
+      across, up: what the axes are.
+      ink: colours.
+      first: the first line's colour; the second is that of tuned checkpoints in bars.
+      dots: whether each point is marked.
+      ticks: places on the x axis, and their names.
+    """
+    with drawing(ink):
+        height = 2.6 + 0.16 * math.ceil(len(lines) / 2)
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
         axes = figure.subplots()
-        for i, (name, points) in enumerate(runs.items()):
-            steps, losses = [p[0] for p in points], [p[1] for p in points]
-            marker = "o" if len(points) == 1 else None
-            # The second colour is that of tuned checkpoints in the bars.
-            color = _series(i + 1)
-            axes.plot(steps, losses, color=color, linewidth=1.4, marker=marker, label=name)
-        axes.set_xlabel("step")
-        axes.set_ylabel("loss, nats a token")
-        axes.tick_params(labelcolor=_MUTED, length=0)
-        axes.grid(linewidth=0.6)
-        axes.set_axisbelow(True)
-        if len(runs) > 1:
-            _legend(figure, len(runs))
-        return _svg(figure)
+        for i, (name, points) in enumerate(lines.items()):
+            marker = "o" if dots or len(points) == 1 else None
+            axes.plot(
+                [p[0] for p in points],
+                [p[1] for p in points],
+                color=ink.of(first + i),
+                linestyle=_LINES[i // SERIES % len(_LINES)],
+                linewidth=1.4,
+                marker=marker,
+                markersize=4,
+                label=name,
+            )
+        if ticks:
+            axes.set_xticks([x for x, _ in ticks], [name for _, name in ticks])
+        axes.set_xlabel(across)
+        axes.set_ylabel(up)
+        axes.tick_params(labelcolor=ink.muted, length=0)
+        _quiet(axes, "both")
+        if len(lines) > 1:
+            _legend(figure, len(lines))
+        return figure
+
+
+def loss_curve(runs: Mapping[str, Curve], ink: Ink = PAGE) -> Figure:
+    """Training loss by step: run name -> (step, loss) in order."""
+    return curves(runs, across="step", up="loss, nats a token", ink=ink)
+
+
+def upright_bars(groups: Mapping[str, Mapping[str, float]], up: str, ink: Ink = PAGE) -> Figure:
+    """Groups of bars side by side, as in the paper's first figure: group -> bar -> height."""
+    names = list(dict.fromkeys(name for bars in groups.values() for name in bars))
+    width = 0.84 / max(len(names), 1)
+    with drawing(ink):
+        wide = max(WIDTH, 1.0 + 0.24 * len(names) * len(groups))
+        height = 2.7 + 0.16 * math.ceil(len(names) / 2)
+        figure = Figure(figsize=(wide, height), layout="constrained")
+        axes = figure.subplots()
+        for i, name in enumerate(names):
+            shown = [(g, bars[name]) for g, bars in enumerate(groups.values()) if name in bars]
+            places = [g + (i + 0.5) * width - 0.42 for g, _ in shown]
+            heights = [value for _, value in shown]
+            axes.bar(places, heights, width * 0.9, color=ink.of(i), label=name)
+            for place, value in zip(places, heights, strict=True):
+                axes.text(
+                    place, max(value, 0) + 1, f"{value:.1f}", ha="center", va="bottom",
+                    fontsize=7, rotation=90 if width < 0.3 and len(groups) > 3 else 0,
+                )  # fmt: skip
+        labels = [textwrap.fill(name.replace("_", " "), 13) for name in groups]
+        axes.set_xticks(range(len(groups)), labels, fontsize=7)
+        highest = max((v for bars in groups.values() for v in bars.values()), default=0)
+        axes.set_ylim(min(0, *(v for bars in groups.values() for v in bars.values()), 0), None)
+        axes.set_ylim(top=min(max(highest * 1.2, 10), 118))
+        axes.set_ylabel(up)
+        axes.tick_params(labelcolor=ink.muted, length=0)
+        _quiet(axes, "y")
+        _legend(figure, len(names))
+        return figure
+
+
+def heat_map(
+    rows: Sequence[tuple[str, Mapping[str, float]]], templates: Sequence[str], ink: Ink = PAGE
+) -> Figure:
+    """A square for each dataset and template, the darker the higher its score of 0 to 100."""
+    with drawing(ink):
+        figure = Figure(figsize=(WIDTH, 0.7 + 0.2 * len(rows)), layout="constrained")
+        axes = figure.subplots()
+        for y, (_, scores) in enumerate(rows):
+            for x, template in enumerate(templates):
+                if template not in scores:
+                    continue
+                score = scores[template]
+                strength = min(max(score / 100, 0), 1)
+                axes.bar(
+                    x,
+                    0.94,
+                    0.96,
+                    y - 0.47,
+                    color=ink.of(1),
+                    alpha=0.06 + 0.8 * strength,
+                    linewidth=0,
+                )
+                axes.text(x, y, f"{score:.0f}", ha="center", va="center", fontsize=6.5)
+        axes.set_xticks(range(len(templates)), templates, fontsize=7.5)
+        axes.set_yticks(range(len(rows)), [name for name, _ in rows], fontsize=7.5)
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.set_xlim(-0.5, len(templates) - 0.5)
+        axes.xaxis.tick_top()
+        axes.tick_params(length=0)
+        for spine in axes.spines.values():
+            spine.set_visible(False)
+        return figure
+
+
+def _quiet(axes: Axes, axis: str) -> None:
+    axes.grid(axis=axis, linewidth=0.6)  # type: ignore[arg-type]
+    axes.set_axisbelow(True)
 
 
 def _legend(figure: Figure, count: int) -> None:
     figure.legend(
         loc="outside upper left", ncols=min(count, 2), frameon=False, handlelength=1, borderpad=0.2
     )
-
-
-def _svg(figure: Figure) -> str:
-    out = io.StringIO()
-    figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
-    svg = out.getvalue()
-    svg = svg[svg.index("<svg") :]  # no XML declaration inside a page
-    for color, variable in _CSS.items():
-        svg = svg.replace(color, variable)
-    return svg

@@ -13,6 +13,7 @@ from flan.data.receipt import Receipt, ReceiptLine
 from flan.evaluation.summary import write_summary
 from flan.reports.comparison import compare
 from flan.reports.html import Run, render_page
+from flan.reports.ink import PAPER, to_png, to_svg
 from flan.reports.plots import cluster_bars, loss_curve
 from flan.reports.table import table_columns, table_rows, to_csv
 from flan.reports.write import read_run
@@ -110,7 +111,7 @@ def test_page_shows_every_dataset_and_asks_nothing_of_the_network(results, model
     for name in ("rte", "anli", "squad", "wmt16_roen"):
         assert name in parsed.texts
     assert "Tuned & held out" in parsed.texts
-    assert parsed.tags.count("svg") == 2
+    assert parsed.tags.count("svg") == 3  # clusters, before and after, loss
     assert not {"script", "link", "iframe", "img", "object", "form"} & set(parsed.tags)
     links = [v for k, v in parsed.attributes if k in ("href", "src", "xlink:href")]
     assert all(link.startswith("#") for link in links)
@@ -136,7 +137,9 @@ def test_everything_from_data_is_escaped(results):
 
 def test_plots_are_xml_in_the_pages_colours(results):
     comparison = compare([results])
-    for svg in (cluster_bars(comparison), loss_curve({"a": [(1, 3.0), (2, 2.0)], "b": [(1, 1.0)]})):
+    losses = {"a": [(1, 3.0), (2, 2.0)], "b": [(1, 1.0)]}
+    for figure in (cluster_bars(comparison), loss_curve(losses)):
+        svg = to_svg(figure)
         root = xml.etree.ElementTree.fromstring(svg)
         assert root.tag.endswith("svg")
         assert "var(--text)" in svg or "var(--muted)" in svg
@@ -150,12 +153,16 @@ def test_plots_are_xml_in_the_pages_colours(results):
 
 def test_plots_do_not_change_between_runs(results):
     comparison = compare([results])
-    assert cluster_bars(comparison) == cluster_bars(comparison)
+    assert to_svg(cluster_bars(comparison)) == to_svg(cluster_bars(comparison))
+    alone = cluster_bars(comparison, PAPER)
+    assert to_svg(alone, PAPER).startswith("<?xml")
+    assert "var(" not in to_svg(alone, PAPER)
+    assert to_png(alone).startswith(b"\x89PNG")
 
 
 def test_bars_carry_the_means(results):
     comparison = compare([results])
-    svg = cluster_bars(comparison)
+    svg = to_svg(cluster_bars(comparison))
     for group in comparison.groups:
         for score in group.cluster.scores:
             assert f">{score.mean:.1f}<" in svg
