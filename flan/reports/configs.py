@@ -30,7 +30,7 @@ def parse_config(text: str) -> dict[str, str]:
 def differences(configs: Mapping[str, Mapping[str, str]]) -> list[tuple[str, Sequence[str]]]:
     """Settings in which runs differ, and each run's value ("" where it has none), in order of runs."""
     names = sorted({name for config in configs.values() for name in config})
-    found = []
+    found: list[tuple[str, Sequence[str]]] = []
     for name in names:
         values = [config.get(name, "") for config in configs.values()]
         if name not in _OWN and len(set(values)) > 1:
