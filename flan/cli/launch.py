@@ -54,6 +54,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--data_dir", metavar="DIR", help="folder with TFDS datasets")
     parser.add_argument("--cache_dir", metavar="DIR", help="folder for caches")
+    parser.add_argument(
+        "--engine",
+        choices=("flan", "t5x"),
+        default="flan",
+        help="what takes the steps of training (flan)",
+    )
     parser.add_argument("--only", metavar="RUNS", help="these runs alone, separated by commas")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="jobs at once (1)")
     parser.add_argument(
@@ -73,6 +79,10 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(
             f"--jobs must be 1 or more and --retries 0 or more, got {args.jobs}, {args.retries}"
         )
+    if args.engine == "t5x":
+        from flan.engines.t5x_settings import check_installed
+
+        check_installed()
     experiment, inputs = _read(args)
     runs = experiment.runs()
     if args.only:
@@ -133,6 +143,7 @@ def _read(args: argparse.Namespace) -> tuple[Any, Any]:
         data_dir=args.data_dir or gin_edge.macro("DATA_DIR"),
         cache_dir=args.cache_dir or gin_edge.macro("CACHE_DIR"),
         evaluation=evaluation,
+        engine=args.engine,
         title=f"FLAN: {args.experiment.replace('_', ' ')}",
     )
     return experiment, inputs

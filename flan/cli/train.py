@@ -10,8 +10,11 @@ Several processes train one model together: start the same command in each, with
 --coordinator_address, --num_processes and --process_id; on TPU pods and under srun or mpirun
 without them. All need the same MODEL_DIR, on a disk that they share.
 
-exit codes: 0 done, 2 a mistake in the settings, 3 the loss became NaN or infinite, 75
-stopped by SIGTERM after saving (run the same command again to go on).
+With --engine=t5x an installed T5X (docs/t5x.md) takes the steps, on the same batches from the
+same state; either engine goes on where the other left off.
+
+exit codes: 0 done, 1 T5X failed, 2 a mistake in the settings, 3 the loss became NaN or
+infinite, 75 stopped by SIGTERM after saving (run the same command again to go on).
 """
 
 from __future__ import annotations
@@ -19,9 +22,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
+import os
 import sys
 from collections.abc import Iterator
 
+EXIT_FAILED = 1
 EXIT_NON_FINITE = 3
 EXIT_PREEMPTED = 75  # sysexits' EX_TEMPFAIL: try again
 
@@ -69,6 +74,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="have JAX find the other processes (by itself on TPU pods, under srun and mpirun)",
     )
     parser.add_argument(
+        "--engine", choices=("flan", "t5x"), default="flan", help="what takes the steps (flan)"
+    )
+    parser.add_argument(
         "--print_config", action="store_true", help="print what the gin files set, and stop"
     )
 
@@ -76,6 +84,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Trains; returns the exit code."""
     import gin
+
+    environment = _for_t5x(args) if args.engine == "t5x" else {}
 
     from flan import gin_edge
     from flan.experiments.configurables import CONFIGURABLES as OF_EXPERIMENTS
@@ -103,7 +113,17 @@ def run(args: argparse.Namespace) -> int:
     )
     try:
         with sigterm_ends(), _log_to_stderr(processes.is_first()):
-            state = run_training(config, gin_edge.operative_config)
+            if args.engine == "t5x":
+                from flan.engines.t5x_process import T5xFailed
+                from flan.engines.t5x_run import run_t5x
+
+                try:
+                    state = run_t5x(config, gin_edge.operative_config, environment)
+                except T5xFailed as error:
+                    print(f"flan: error: {error}", file=sys.stderr)
+                    return EXIT_FAILED
+            else:
+                state = run_training(config, gin_edge.operative_config)
     except Preempted as stopped:
         print(f"flan: {stopped}; run the same command to go on", file=sys.stderr)
         return EXIT_PREEMPTED
@@ -113,6 +133,18 @@ def run(args: argparse.Namespace) -> int:
     if processes.is_first():
         print(f"trained to step {int(state.step)}: {config.model_dir}")
     return 0
+
+
+def _for_t5x(args: argparse.Namespace) -> dict[str, str | None]:
+    """Leaves accelerators to T5X's process; the variables that it needs instead."""
+    if args.coordinator_address or args.num_processes or args.distributed:
+        raise ValueError(
+            "--engine=t5x trains from one process; for several start `python -m t5x.train` in each "
+            "(docs/t5x.md)"
+        )
+    before = os.environ.get("JAX_PLATFORMS")
+    os.environ["JAX_PLATFORMS"] = "cpu"  # JAX is not imported yet
+    return {"JAX_PLATFORMS": before}
 
 
 @contextlib.contextmanager

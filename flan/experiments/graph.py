@@ -86,6 +86,7 @@ class Inputs:
       data_dir, cache_dir: folders, or None for the defaults.
       evaluation: how to evaluate.
       title: heading of the report.
+      engine: what takes the steps of training, see `flan train --engine`.
     """
 
     out: Path
@@ -96,6 +97,7 @@ class Inputs:
     cache_dir: str | None
     evaluation: EvaluationSettings
     title: str = "FLAN"
+    engine: str = "flan"
 
 
 def build(runs: Sequence[RunSpec], inputs: Inputs) -> list[Job]:
@@ -184,6 +186,7 @@ def _train(run: RunSpec, model: Path, inputs: Inputs) -> list[str]:
         *(f"--gin_file={name}" for name in (*inputs.gin_files, *run.gin_files)),
         *(f"--gin.{binding}" for binding in inputs.bindings),
         *(f"--gin.{name}={value}" for name, value in settings.items()),
+        *([] if inputs.engine == "flan" else [f"--engine={inputs.engine}"]),
         *_folders(inputs),
         "--model_dir",
         str(model),

@@ -40,12 +40,17 @@ from flan.training.window import Reporting
 log = logging.getLogger("flan")
 
 
-def run(config: RunConfig, operative_config: Callable[[], str] | None = None) -> TrainState:
+def run(
+    config: RunConfig,
+    operative_config: Callable[[], str] | None = None,
+    loop: Callable[..., TrainState] = train_loop,
+) -> TrainState:
     """Trains, going on where a run in the same folder left off.
 
     Args:
       config: the run's settings.
       operative_config: gives the text kept as `config.gin` and in each checkpoint.
+      loop: takes the steps; called as `train_loop` is.
 
     Returns:
       The final state.
@@ -144,7 +149,7 @@ def run(config: RunConfig, operative_config: Callable[[], str] | None = None) ->
             )
             writer = MetricsWriter(model_dir, start_step=first, wandb=wandb)
             try:
-                state = train_loop(
+                state = loop(
                     state,
                     step,
                     data,

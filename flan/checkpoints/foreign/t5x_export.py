@@ -9,16 +9,21 @@ from __future__ import annotations
 
 import functools
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from flan.checkpoints import layout
 from flan.checkpoints.foreign.lazy_save import LazyArray, as_tree, save_tree
-from flan.checkpoints.foreign.our_model import OurModel
-from flan.checkpoints.foreign.t5x_optimizer import STATISTICS, adafactor_shapes, their_statistic
+from flan.checkpoints.foreign.our_model import AdafactorShape, OurModel
+from flan.checkpoints.foreign.t5x_optimizer import (
+    STATISTICS,
+    adafactor_shapes,
+    sign,
+    their_statistic,
+)
 from flan.data import atomic
 from flan.models.config import ModelConfig
 
@@ -48,36 +53,51 @@ def export_t5x(
         return write_t5x(model, folder, model.step, on_progress=on_progress)
 
 
+class Source(Protocol):
+    """A state to write: `OurModel`, or anything that reads like it."""
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Path -> shape of every parameter."""
+
+    def read(self, path: str) -> np.ndarray:
+        """A parameter."""
+
+    def adafactor(self) -> AdafactorShape | None:
+        """What Adafactor's state is like; None where there is none."""
+
+    def read_statistic(
+        self, state: AdafactorShape, name: str, path: str, shape: tuple[int, ...]
+    ) -> np.ndarray:
+        """One of Adafactor's statistics of a parameter."""
+
+
 def write_t5x(
-    model: OurModel,
+    source: Source,
     folder: Path,
     step: int,
     *,
-    fresh: bool = False,
     on_progress: Callable[[int], Any] = lambda tensors: None,
 ) -> bool:
-    """Writes `checkpoint_<step>` into an existing folder; see `export_t5x`.
-
-    With `fresh` the optimizer starts anew.
-    """
-    state = None if fresh else model.adafactor()
+    """Writes `checkpoint_<step>` into an existing folder; see `export_t5x`."""
+    state = source.adafactor()
     shapes = adafactor_shapes(
         factored=state is None or state.factored,
         momentum=state is not None and state.momentum,
-        shapes=model.shapes,
+        shapes=source.shapes,
     )
     target: dict[str, LazyArray] = {}
     states: dict[str, LazyArray] = {}
-    for path, shape in model.shapes.items():
-        read = functools.partial(model.read, path)
-        target[path] = _array(shape, path, read, on_progress)
+    for path, shape in source.shapes.items():
+        read = functools.partial(source.read, path)
+        target[path] = _array(shape, path, read, on_progress=on_progress)
         for name in STATISTICS:
-            shape_of = shapes[name][path]
+            kept = shapes[name][path]
             theirs = their_statistic(name, path, shape, path.startswith("layers/"))
             reads = None
             if state is not None:
-                reads = functools.partial(model.read_statistic, state, name, path, shape_of)
-            states[f"{path}/{theirs}"] = _array(shape_of, f"{name} of {path}", reads)
+                reads = functools.partial(source.read_statistic, state, name, path, kept)
+            states[f"{path}/{theirs}"] = _array(kept, f"{name} of {path}", reads, sign(name))
     tree = {
         "target": as_tree(target),
         "state": {"step": np.asarray(step, np.int32), "param_states": as_tree(states)},
@@ -90,12 +110,13 @@ def _array(
     shape: tuple[int, ...],
     path: str,
     read: Callable[[], np.ndarray] | None,
+    factor: np.float32 | float = 1.0,
     on_progress: Callable[[int], Any] = lambda tensors: None,
 ) -> LazyArray:
     """Float32, as T5X saves; zeros where there is nothing to read."""
 
     def fill(out: np.ndarray) -> None:
-        out[...] = 0.0 if read is None else read()
+        out[...] = 0.0 if read is None else read() * factor
         if not np.isfinite(out).all():
             raise ValueError(f"{path} holds numbers that are not finite")
         on_progress(1)

@@ -75,8 +75,9 @@ def open_arrays(path: Path) -> T5xArrays:
 def _step(stored: Any, path: Path) -> int | None:
     if not isinstance(stored, StoredArray):
         return None
-    step = stored.read() if stored.shape == () else None
-    if step is None or not np.issubdtype(step.dtype, np.integer) or not 0 <= step < 1 << 31:
+    # T5X makes a float of it when it goes on from a checkpoint.
+    step = stored.read().item() if stored.shape == () else None
+    if not isinstance(step, int | float) or not 0 <= step < 1 << 31 or step != int(step):
         raise ValueError(f"{path}: its step {step} is no number of updates")
     return int(step)
 

@@ -8,8 +8,8 @@ parameter. T5X (adafactor.py: `_parse_rule`, `_factored_dims`) names them by wha
   single matrices     `v_row` keeps the smaller side, of equal ones the first
 
 The update multiplies by both and divides by their common mean, so that names do not matter
-to it. What is not factored has `v`, the same on both sides, and momentum is `m`; what is not
-kept is `[1]` on both sides.
+to it. What is not factored has `v`, the same on both sides. Momentum `m` is of what is added to
+a parameter here and of what is taken off it there. What is not kept is `[1]` on both sides.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def read_adafactor(
                     f"{theirs} of {parameter.path} has shape {list(odd[0])} where our Adafactor "
                     f"keeps {list(wanted)}: it factors other parameters",
                 )
-            fill = functools.partial(_fill, parts, parameter.stacked and shape != (1,))
+            fill = functools.partial(_fill, parts, parameter.stacked and shape != (1,), sign(name))
             trees[name][parameter.path] = LazyArray(shape, np.dtype(np.float32), fill)
     moments = {name: as_tree(tree) for name, tree in trees.items()}
     return Statistics(AdafactorState(step=np.asarray(step, np.int32), **moments))  # type: ignore[arg-type]
@@ -159,9 +159,14 @@ def _layers_last(name: str, shape: tuple[int, ...]) -> bool:
     return len(shape) > 1 and name != "v_col"
 
 
-def _fill(parts: list[_Part], stacked: bool, out: np.ndarray) -> Any:
+def sign(name: str) -> np.float32:
+    """What a statistic is multiplied by on its way between T5X and us."""
+    return np.float32(-1 if name == "m" else 1)
+
+
+def _fill(parts: list[_Part], stacked: bool, factor: np.float32, out: np.ndarray) -> Any:
     for layer, part in enumerate(parts):
         array = part.read()
         if not np.isfinite(array).all():
             raise ValueError("the optimizer's statistics hold numbers that are not finite")
-        out[layer if stacked else ...] = array
+        out[layer if stacked else ...] = array * factor

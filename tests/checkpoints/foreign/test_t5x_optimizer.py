@@ -264,12 +264,13 @@ def test_the_next_update_is_an_installed_t5xs_in_both_directions(vocabulary, tmp
 
     definition = adafactor.Adafactor(
         multiply_by_parameter_scale=False,
+        beta1=0.9,
         logical_factor_rules=adafactor.standard_logical_factor_rules(),
     )
     axes = {k: PartitionSpec(*v) for k, v in axes_of(CONFIG).items()}
     definition.set_param_axes(as_tree(axes))
     # So large that float32's rounding of the parameters is small beside an update.
-    optimizer = OptimizerConfig(learning_rate=0.5)
+    optimizer = OptimizerConfig(learning_rate=0.5, momentum=0.9)
 
     @jax.jit
     def step(theirs, grads):
