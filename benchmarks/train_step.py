@@ -51,6 +51,7 @@ SHAPES = {
         norm_epsilon=1e-5,
     ),
 }
+DTYPES = ["float32", "bfloat16"]
 ROWS = {"small": 2, "smollm2": 1}
 Step = Callable[[], Any]
 
@@ -170,11 +171,11 @@ def torch_step(model: ModelConfig, rows: int, dtype: str) -> Step:
     return take
 
 
-def contestants(shape: str, rows: int) -> dict[str, Step]:
+def contestants(shape: str, rows: int, dtypes: list[str]) -> dict[str, Step]:
     """Those that can run here, compiled and warm."""
     model = SHAPES[shape]
     makers: dict[str, Callable[[], Step]] = {}
-    for dtype in ("float32", "bfloat16"):
+    for dtype in dtypes:
         makers[f"flan {dtype}"] = lambda d=dtype: ours(model, rows, d, TARGETS)
         makers[f"flan {dtype}, all logits"] = lambda d=dtype: ours(model, rows, d, None)
         if shape == "small":
@@ -187,8 +188,10 @@ def contestants(shape: str, rows: int) -> dict[str, Step]:
         if missing:
             print(f"{name}: left out, {', '.join(missing)} cannot be imported")
             continue
+        began = time.perf_counter()
         steps[name] = make()
         steps[name]()
+        print(f"{name}: ready in {time.perf_counter() - began:.0f} s", flush=True)
     return steps
 
 
@@ -197,9 +200,10 @@ def main() -> None:
     parser.add_argument("--shape", choices=SHAPES, default="small")
     parser.add_argument("--rows", type=int, help="of a batch; 2 or 1 by default")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=DTYPES, help="of compute")
     args = parser.parse_args()
     rows = args.rows or ROWS[args.shape]
-    steps = contestants(args.shape, rows)
+    steps = contestants(args.shape, rows, args.dtypes)
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(args.rounds):
         for name, step in steps.items():

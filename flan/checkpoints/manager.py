@@ -23,7 +23,7 @@ from flan.training.state import TrainState, init_params
 from flan.training.trainable import join, split
 
 # Runtime settings: a checkpoint does not depend on them.
-RUNTIME_SETTINGS = ("dtype", "param_dtype", "remat", "dropout_rate", "context_length")
+RUNTIME_SETTINGS = ("dtype", "param_dtype", "remat", "attention", "dropout_rate", "context_length")
 
 
 class CheckpointError(ValueError):

@@ -145,7 +145,10 @@ def load_model(
     found = load_for_inference(checkpoint, step, shardings, ema=ema)
     words = load_vocabulary(vocabulary or found.vocabulary_dir)
     check_vocabulary(words, found.model_config, found.metadata.get("vocabulary_fingerprint"))
-    config = dataclasses.replace(found.model_config, dtype=dtype, dropout_rate=0.0, remat="none")
+    # Kernels and what they save are the training machine's business.
+    config = dataclasses.replace(
+        found.model_config, dtype=dtype, dropout_rate=0.0, remat="none", attention="auto"
+    )
     return EvaluationModel(
         label=label or default_label(Path(checkpoint), found.step) + ("-ema" if ema else ""),
         network=Transformer(config),

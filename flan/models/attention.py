@@ -11,13 +11,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from flan.models.attention_kernels import PLAIN, Kernel, attend_with
+from flan.models.blocked_attention import MASKED
 from flan.models.config import ModelConfig
 from flan.models.layers import Dense, RMSNorm, constrain
 from flan.models.positions import rotary
-
-# What a masked logit becomes: far below any real one, and finite, so that a row with
-# nothing to attend to gives an average instead of NaN.
-MASKED = -1e10
 
 
 def attention_mask(
@@ -134,12 +132,14 @@ class SelfAttention(nn.Module):
         *,
         decode: bool = False,
         prefill: bool = False,
+        kernel: Kernel = PLAIN,
     ) -> jax.Array:
         """One layer's attention.
 
         Args:
           x: `[B, L, D]`.
           bias, mask: as `attend` wants them; for a decoding step over the whole cache.
+          kernel: what attends, but in a decoding step over a cache.
           positions: int32 `[B, L]`: rotary positions, and the cache slot of a decoding step.
           decode: with no cache yet, make an empty one of L slots; with one, L is 1: store
             this token's key and value and attend to the cache.
@@ -199,7 +199,8 @@ class SelfAttention(nn.Module):
                 start = (0, 0, 0, 0)
                 cached_key.value = jax.lax.dynamic_update_slice(cached_key.value, keys, start)
                 cached_value.value = jax.lax.dynamic_update_slice(cached_value.value, values, start)
-            mixed = attend(query, key, value, bias, mask, scale)
+            attending = attend if kernel.name == "plain" else functools.partial(attend_with, kernel)
+            mixed = attending(query, key, value, bias, mask, scale)
         return Dense(
             x.shape[-1],
             ("joined_kv", "embed"),

@@ -11,6 +11,7 @@ from flan.models.adapters import Adapter, Lora, SoftPrompt, adapter_from_json, a
 
 Positions = Literal["relative", "rope"]
 Remat = Literal["none", "dots", "full"]
+Attention = Literal["auto", "plain", "blocked", "cudnn", "splash"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +48,8 @@ class ModelConfig:
       remat: what the backward pass recomputes: `none`, `dots` (all but matrix products)
         or `full` (each layer).
       adapter: what is trained instead of the network itself; None where all of it is.
+      attention: the kernel, by `flan.models.attention_kernels`; `auto` takes the backend's
+        fastest that can do what is asked.
     """
 
     vocab_size: int
@@ -74,6 +77,7 @@ class ModelConfig:
     param_dtype: str = "float32"
     remat: Remat = "none"
     adapter: Adapter | None = None
+    attention: Attention = "auto"
 
     def __post_init__(self) -> None:
         if self.vocab_size < 0:
@@ -91,6 +95,7 @@ class ModelConfig:
             ("dtype", ("float32", "bfloat16")),
             ("param_dtype", ("float32", "bfloat16")),
             ("remat", ("none", "dots", "full")),
+            ("attention", ("auto", "plain", "blocked", "cudnn", "splash")),
         ):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")

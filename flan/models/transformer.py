@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from flax.linen.partitioning import remat, scan_with_axes
 
 from flan.models.attention import SelfAttention, attention_mask
+from flan.models.attention_kernels import PLAIN, Kernel, choose_kernel
 from flan.models.config import ModelConfig
 from flan.models.layers import Dense, Embed, RMSNorm, constrain
 from flan.models.positions import RelativeBias
@@ -67,6 +68,7 @@ class DecoderLayer(nn.Module):
     deterministic: bool = True
     decode: bool = False
     prefill: bool = False
+    kernel: Kernel = PLAIN
 
     @nn.compact
     def __call__(
@@ -91,6 +93,7 @@ class DecoderLayer(nn.Module):
             positions,
             decode=self.decode,
             prefill=self.prefill,
+            kernel=self.kernel,
         )
         x = x + dropout(attended)
         mixed = GatedMlp(config, name="mlp")(norm("pre_mlp_layer_norm")(x), self.deterministic)
@@ -168,11 +171,13 @@ class Transformer(nn.Module):
         x = constrain(x, "batch", "length", "embed")
         x = nn.Dropout(config.dropout_rate, broadcast_dims=(-2,))(x, not enable_dropout)
 
+        segments = decoder_segment_ids
+        if segments is None and decoder_target_tokens is not None:
+            segments = (decoder_target_tokens > 0).astype(jnp.int32)
         positions, mask, step_slots = self._places(
             batch,
             length,
-            decoder_target_tokens,
-            decoder_segment_ids,
+            segments,
             decoder_positions,
             decoder_causal_attention,
             decode,
@@ -197,7 +202,14 @@ class Transformer(nn.Module):
                 bias = relative(length, length)
             bias = constrain(bias, None, "heads", None, None)
 
-        x = self._layers(not enable_dropout, decode, prefill)(x, bias, mask, positions)[0]
+        kernel = PLAIN
+        if step_slots is None:
+            causal = decoder_causal_attention is None
+            kernel = choose_kernel(config, batch, length, causal, decoder_option_ids is not None)
+        if kernel.wants_segments:
+            mask = jnp.ones((batch, length), jnp.int32) if segments is None else segments
+        layers = self._layers(not enable_dropout, decode, prefill, kernel)
+        x = layers(x, bias, mask, positions)[0]
         x = RMSNorm(config.norm_epsilon, config.compute_dtype, param_dtype, name="decoder_norm")(x)
         if logit_positions is not None:
             x = jnp.take_along_axis(x, logit_positions[:, :, None], axis=1)
@@ -215,11 +227,13 @@ class Transformer(nn.Module):
             )(x)
         return constrain(logits, "batch", "length", "vocab")
 
-    def _layers(self, deterministic: bool, decode: bool, prefill: bool) -> Any:
+    def _layers(self, deterministic: bool, decode: bool, prefill: bool, kernel: Kernel) -> Any:
         """All layers as one function, `(x, bias, mask, positions) -> (x, None)`."""
         if not self.scan_layers:
             modules = [
-                DecoderLayer(self.config, deterministic, decode, prefill, name=f"layers_{i}")
+                DecoderLayer(
+                    self.config, deterministic, decode, prefill, kernel, name=f"layers_{i}"
+                )
                 for i in range(self.config.num_layers)
             ]
 
@@ -241,13 +255,12 @@ class Transformer(nn.Module):
             length=self.config.num_layers,
             axis_name="layers",
         )
-        return scanned(self.config, deterministic, decode, prefill, name="layers")
+        return scanned(self.config, deterministic, decode, prefill, kernel, name="layers")
 
     def _places(
         self,
         batch: int,
         length: int,
-        targets: jax.Array | None,
         segment_ids: jax.Array | None,
         positions: jax.Array | None,
         bidirectional: jax.Array | None,
@@ -277,7 +290,5 @@ class Transformer(nn.Module):
             # Padding at the end of a prompt is never seen: later steps overwrite its slots
             # one by one, and the mask stops at the slot just written.
             return row, attention_mask(length, None, bidirectional), None
-        if segment_ids is None and targets is not None:
-            segment_ids = (targets > 0).astype(jnp.int32)
         mask = attention_mask(length, segment_ids, bidirectional, option_ids)
         return row if positions is None else positions, mask, None
