@@ -103,51 +103,12 @@ LORA = (
 PROMPT = ("--gin_file=configs/peft/prompt.gin", "--gin.SoftPrompt.length=3")
 
 
-@pytest.fixture(scope="module")
-def lora(train, base, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("lora") / "lora"
-    assert train(folder, base, 4, *LORA) == 0
-    return folder
-
-
 def arrays(folder):
     import orbax.checkpoint as ocp
 
     step = max(int(p.name) for p in (folder / layout.CHECKPOINTS).iterdir())
     state = ocp.StandardCheckpointer().restore(folder / layout.CHECKPOINTS / str(step) / "state")
     return jax.tree.map(np.asarray, state)
-
-
-def test_a_lora_run_resumes_bit_identical(train, base, lora, tmp_path):
-    whole = arrays(lora)
-    moments = jax.tree.leaves(whole["opt_state"])
-    trained, frozen = split(layout.read_model_config(lora), whole["params"])
-    assert sum(m.size for m in moments) < 3 * sum(p.size for p in jax.tree.leaves(trained))
-    jax.tree.map(np.testing.assert_array_equal, frozen, arrays(base)["params"])
-    # As a kill after step 2 leaves it.
-    part = shutil.copytree(lora, tmp_path / "part")
-    shutil.rmtree(part / layout.CHECKPOINTS / "4")
-    assert train(part, base, 4, *LORA) == 0
-    jax.tree.map(np.testing.assert_array_equal, arrays(part), whole)
-
-
-def test_lora_is_merged_wherever_its_checkpoint_is_read(lora, tmp_path):
-    stored = arrays(lora)
-    found, averaged = load_for_inference(lora), load_for_inference(lora, ema=True)
-    assert layout.read_model_config(lora).adapter == Lora(rank=2, targets="query,wo")
-    assert found.model_config == averaged.model_config == CONFIG
-    frozen = stored["params"]["layers"]["mlp"]["wo"]["kernel"]
-    for one, part in ((found, stored["params"]), (averaged, stored["opt_state"]["ema"])):
-        layer = part["layers"]["mlp"]["wo"]
-        expected = frozen + 8.0 * layer["lora_a"] @ layer["lora_b"]
-        assert abs(expected - frozen).max() > 1e-3
-        kernel = one.params["layers"]["mlp"]["wo"]["kernel"]
-        np.testing.assert_allclose(kernel, expected, atol=1e-6)
-    assert_close(load_model(lora).params, found.params)  # on all devices
-    # Exported and read back, it is the same network.
-    assert main(["convert", str(lora), str(tmp_path / "hf")]) == 0
-    assert main(["convert", str(tmp_path / "hf"), str(tmp_path / "back")]) == 0
-    assert_close(load_for_inference(tmp_path / "back").params, found.params)
 
 
 def started(config, initial):
@@ -166,13 +127,47 @@ def assert_close(one, two):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), one, two)
 
 
-def test_other_runs_start_from_the_merged_model(lora):
-    merged = load_for_inference(lora).params
-    assert_close(started(CONFIG, lora), merged)
+def test_a_lora_run_resumes_and_is_merged_wherever_it_is_read(train, base, tmp_path, capsys):
+    lora = tmp_path / "lora"
+    assert train(lora, base, 4, *LORA) == 0
+    stored = arrays(lora)
+    config = layout.read_model_config(lora)
+    assert config.adapter == Lora(rank=2, targets="query,wo")
+    trained, frozen = split(config, stored["params"])
+    kept = sum(m.size for m in jax.tree.leaves(stored["opt_state"]))
+    assert kept < 3 * sum(p.size for p in jax.tree.leaves(trained))
+    jax.tree.map(np.testing.assert_array_equal, frozen, arrays(base)["params"])
+
+    # As a kill after step 2 leaves it; then another rank, which is another run.
+    part = shutil.copytree(lora, tmp_path / "part")
+    shutil.rmtree(part / layout.CHECKPOINTS / "4")
+    assert train(part, base, 4, *LORA) == 0
+    jax.tree.map(np.testing.assert_array_equal, arrays(part), stored)
+    assert train(part, base, 6, *LORA, "--gin.Lora.rank=3") == 2
+    told = capsys.readouterr().err
+    assert "trains Lora(rank=2" in told
+    assert "ask for Lora(rank=3" in told
+
+    found, averaged = load_for_inference(lora), load_for_inference(lora, ema=True)
+    assert found.model_config == averaged.model_config == CONFIG
+    kernel = frozen["layers"]["mlp"]["wo"]["kernel"]
+    for one, tree in ((found, trained), (averaged, stored["opt_state"]["ema"])):
+        layer = tree["layers"]["mlp"]["wo"]
+        expected = kernel + 8.0 * layer["lora_a"] @ layer["lora_b"]
+        assert abs(expected - kernel).max() > 1e-3
+        np.testing.assert_allclose(one.params["layers"]["mlp"]["wo"]["kernel"], expected, atol=1e-6)
+    assert_close(load_model(lora).params, found.params)  # on all devices
+    # Exported and read back, it is the same network.
+    assert main(["convert", str(lora), str(tmp_path / "hf")]) == 0
+    assert main(["convert", str(tmp_path / "hf"), str(tmp_path / "back")]) == 0
+    assert_close(load_for_inference(tmp_path / "back").params, found.params)
+
+    # Runs that start from it start from the merged model.
+    assert_close(started(CONFIG, lora), found.params)
     another = dataclasses.replace(CONFIG, adapter=Lora(rank=5, targets="wo"))
-    trained, frozen = split(another, started(another, lora))
-    assert_close(frozen, merged)
-    assert trained["layers"]["mlp"]["wo"]["lora_a"].shape == (1, 32, 5)
+    fresh, below = split(another, started(another, lora))
+    assert_close(below, found.params)
+    assert fresh["layers"]["mlp"]["wo"]["lora_a"].shape == (1, 32, 5)
 
 
 def test_a_prompt_begins_with_embeddings_of_the_vocabulary(base):
@@ -184,10 +179,10 @@ def test_a_prompt_begins_with_embeddings_of_the_vocabulary(base):
         assert rows == [found] * 6
 
 
-def test_a_soft_prompt_is_trained_scored_and_read(train, lora, small_demo, tmp_path, capsys):
+def test_a_soft_prompt_is_trained_scored_and_read(train, base, small_demo, tmp_path, capsys):
     run = tmp_path / "prompt"
     flags = (*PROMPT, "--gin.InstructionData.cap=32", "--gin.EVAL_PERIOD=2")
-    assert train(run, lora, 2, *flags) == 0
+    assert train(run, base, 2, *flags) == 0
     config = layout.read_model_config(run)
     assert config.adapter == SoftPrompt(3)
     receipt = json.loads((run / layout.RECEIPT_FILE).read_text())
@@ -198,7 +193,7 @@ def test_a_soft_prompt_is_trained_scored_and_read(train, lora, small_demo, tmp_p
     model = load_model(run, devices=1)
     assert model.prefix == (512, 513, 514)
     _, frozen = split(config, model.params)
-    assert_close(frozen, load_for_inference(lora).params)
+    assert_close(frozen, load_for_inference(base).params)
     assert_close(started(config, run), model.params)  # to be trained on
 
     capsys.readouterr()
@@ -234,13 +229,6 @@ def test_mistakes_are_told_before_anything_is_written(train, tmp_path, capsys, f
     assert train(tmp_path / "run", None, 1, *flags) == 2
     assert re.search(told, capsys.readouterr().err)
     assert not (tmp_path / "run").exists()
-
-
-def test_another_rank_is_another_run(train, base, lora, capsys):
-    assert train(lora, base, 6, *LORA, "--gin.Lora.rank=3") == 2
-    told = capsys.readouterr().err
-    assert "trains Lora(rank=2" in told
-    assert "ask for Lora(rank=3" in told
 
 
 def test_raw_text_has_no_place_for_a_prompt(base, small_demo, tmp_path, capsys):
