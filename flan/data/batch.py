@@ -30,3 +30,12 @@ class Batch(NamedTuple):
     positions: np.ndarray
     segment_ids: np.ndarray
     loss_weights: np.ndarray
+
+
+def row_length(length: int, prefix: int) -> int:
+    """Tokens of a row that has room for examples of `length` after `prefix` tokens.
+
+    Where `length` is a multiple of 128, as attention kernels like it, so is the row's.
+    """
+    whole = length + prefix
+    return whole if length % 128 else -(-whole // 128) * 128

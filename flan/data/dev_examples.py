@@ -9,7 +9,7 @@ import numpy as np
 
 from flan.catalog.registry import get_dataset
 from flan.data.assemble import assemble
-from flan.data.batch import Batch
+from flan.data.batch import Batch, row_length
 from flan.data.best_fit import pack
 from flan.data.phrasing import Phraser
 from flan.data.prepare import Prepared
@@ -66,7 +66,7 @@ class DevExamples:
             self,
             tokens=tuple(np.concatenate([head, example]) for example in self.tokens),
             input_lengths=self.input_lengths + len(head),
-            length=self.length + len(head),
+            length=row_length(self.length, len(head)),
         )
 
     def batches(self, batch_size: int) -> tuple[list[Batch], np.ndarray, int]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from flan.data.batch import row_length
+
 
 @dataclasses.dataclass(frozen=True)
 class StreamRequest:
@@ -48,7 +50,7 @@ class StreamRequest:
     @property
     def row_length(self) -> int:
         """Tokens of a row."""
-        return sum(self.feature_lengths.values()) + len(self.prefix)
+        return row_length(sum(self.feature_lengths.values()), len(self.prefix))
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `json.dumps`."""

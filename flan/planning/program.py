@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from flan import partitioning
-from flan.data.batch import Batch
+from flan.data.batch import Batch, row_length
 from flan.data.packing import target_limit
 from flan.models.config import ModelConfig
 from flan.models.flops import train_step_flops
@@ -137,7 +137,7 @@ def work_of(config: RunConfig) -> Work:
     lengths = getattr(config.data, "feature_lengths", None)
     if lengths is None:
         raise ValueError("a plan needs data with feature_lengths (TASK_FEATURE_LENGTHS)")
-    length = sum(lengths.values()) + len(model.prompt_ids)
+    length = row_length(sum(lengths.values()), len(model.prompt_ids))
     limit = None
     if isinstance(config.data, InstructionData | SeqioData) and "inputs" in lengths:
         limit = target_limit(length, lengths["targets"], _TARGET_SHARE)

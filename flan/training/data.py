@@ -12,6 +12,7 @@ from typing import Any, Literal
 from flan import folders
 from flan.catalog.dataset import TRAIN_CAP
 from flan.catalog.registry import get_dataset
+from flan.data.batch import row_length
 from flan.data.cache_plan import Request, missing_text
 from flan.data.dev_examples import DevExamples, dev_examples
 from flan.data.loader import HostRows, TrainData, open_train_data
@@ -253,7 +254,7 @@ class InstructionData(_TfdsData):
     ) -> TrainData:
         """Prepares what is missing and opens it; raises as `ensure_prepared` and the loader do.
 
-        Rows are as much longer as `prefix` is.
+        Rows have room for `prefix` beside an example, see `flan.data.batch.row_length`.
         """
         prepared = self._prepare(
             vocabulary_dir,
@@ -273,7 +274,7 @@ class InstructionData(_TfdsData):
             self.task.datasets,
             caches,
             batch_size=batch_size,
-            length=self.row_length + len(prefix),
+            length=row_length(self.row_length, len(prefix)),
             steps=steps,
             seed=seed,
             cap=self.cap,

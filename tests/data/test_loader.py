@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flan.data.batch import Batch
+from flan.data.batch import Batch, row_length
 from flan.data.loader import TrainData, open_train_data, prefetch
 from flan.data.mixture import WINDOW, make_mixture
 from flan.data.packing import PackingPlan, windows_of_part
@@ -176,6 +176,7 @@ def test_a_prefix_stands_before_each_example_and_costs_room_alone(caches):
     prefix = (901, 902, 903)
     data = data_of(caches, prefix=prefix, length=LENGTH + 3)
     assert data.fingerprint != data_of(caches, length=LENGTH + 3).fingerprint
+    assert [row_length(n, 3) for n in (80, 1280, 128)] == [83, 1408, 256]
     batch = data.batch(7)
     found = examples_of(batch)
     assert all(tokens[:3] == prefix for tokens, _ in found)
