@@ -5,7 +5,8 @@
         sequence_length={"inputs": 1024, "targets": 256}, split="train", shuffle=False)
 
 Names are those of `flan.data.names`: `flan_rte`, `flan_rte_t3`, `flan_rte_no_options`,
-`flan_all`, `flan_loo_nli_5shot`. The data and the vocabulary come from `configure(...)` or
+`flan_all`, `flan_loo_nli_5shot`; with `_rank`, `flan_rte_t3_rank`, a task of dev and test rows
+whose options are scored (see `flan.data.seqio_ranking`). The data and the vocabulary come from `configure(...)` or
 from the environment: FLAN_DATA_DIR (or TFDS_DATA_DIR) and FLAN_VOCABULARY. For the same
 rows, seed and epoch an example has the tokens that `flan prepare` caches.
 """
@@ -25,8 +26,9 @@ import seqio
 import tensorflow as tf
 
 from flan import folders
-from flan.catalog.dataset import TRAIN_CAP
+from flan.catalog.dataset import TRAIN_CAP, Dataset
 from flan.catalog.registry import get_dataset
+from flan.data import seqio_ranking
 from flan.data.mixture import RATE_LIMIT
 from flan.data.names import PREFIX, TaskName, known_names, parse_task_name
 from flan.data.phrasing import Phraser
@@ -111,7 +113,8 @@ def _load_vocabulary(path: str) -> SeqioVocabulary:
 
 def build_task(name: str) -> seqio.Task:
     """The task of a name; ValueError where there is no such task, data or vocabulary."""
-    parsed = parse_task_name(name)
+    plain, ranks = seqio_ranking.split_name(name)
+    parsed = parse_task_name(plain)
     dataset = get_dataset(parsed.datasets[0])
     kinds = {t.id: t.kind for t in load_templates(dataset.name).templates}
     phraser = functools.partial(
@@ -121,6 +124,8 @@ def build_task(name: str) -> seqio.Task:
     evaluated = parsed.template is None or kinds[parsed.template] == "forward"
     evaluation = phraser(forward_only=True) if evaluated else None
     splits = tuple(SPLITS) if evaluated else ("train",)
+    if ranks:
+        splits = tuple(split for split in splits if split != "train")
     source = RowSource(_data_dir(), dataset, splits, _settings.cap)
     words = vocabulary()
     return seqio.Task(
@@ -131,15 +136,20 @@ def build_task(name: str) -> seqio.Task:
             seqio.CacheDatasetPlaceholder(),
             functools.partial(count_epochs, source=source),
             functools.partial(phrase, source=source, training=training, evaluation=evaluation),
+            *([seqio_ranking.one_example_an_option] if ranks else []),
         ],
         output_features={
             "inputs": seqio.Feature(words, add_eos=True, dtype=tf.int32),
             "targets": seqio.Feature(words, add_eos=True, dtype=tf.int32),
         },
-        postprocess_fn=postprocess if evaluated else None,
-        metric_fns=metric_functions(dataset) if evaluated else [],
+        postprocess_fn=(seqio_ranking.postprocess if ranks else postprocess) if evaluated else None,
+        metric_fns=_metrics(dataset, ranks) if evaluated else [],
         shuffle_buffer_size=_SHUFFLED,
     )
+
+
+def _metrics(dataset: Dataset, ranks: bool) -> list[Callable[..., dict[str, float]]]:
+    return [seqio_ranking.metric_function(dataset)] if ranks else metric_functions(dataset)
 
 
 def build_mixture(name: str) -> seqio.Mixture:
@@ -226,10 +236,17 @@ class LazyRegistry(collections.UserDict[str, Any]):
         if not name.startswith(PREFIX) or "," in name:
             return False
         try:
-            parsed = parse_task_name(name)
+            plain, ranks = seqio_ranking.split_name(name)
+            parsed = parse_task_name(plain)
             if parsed.template is not None:
-                load_templates(parsed.datasets[0]).get(parsed.template)
+                template = load_templates(parsed.datasets[0]).get(parsed.template)
+                if ranks and template.kind != "forward":
+                    return False
         except ValueError:
+            return False
+        if ranks and not (
+            _is_task(parsed) and get_dataset(parsed.datasets[0]).task_type != "generation"
+        ):
             return False
         return self._is_ours(parsed)
 

@@ -8,6 +8,7 @@ mixtures known by name, and `ModelConfig`, so that `configs/models/*.gin` serve 
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -105,5 +106,7 @@ def run(
     gin.register(function, "__main__")
     roots = (resource_dir("configs").parent, Path(module.__file__ or "").parents[1])
     gin.config._LOCATION_PREFIXES[:] = ["", *map(str, roots)]
+    # Gin's other reader looks into Python packages, and fails on `configs/`, a folder that is none.
+    gin.config._FILE_READERS[:] = [(open, os.path.isfile)]
     gin.parse_config_files_and_bindings(list(files), list(bindings))
     return gin.get_configurable(function)()

@@ -69,10 +69,10 @@ def run_t5x(
     check_installed()
     check_settings(config)
     loop = functools.partial(t5x_loop, config, dict(environment or {}))
-    # Devices are T5X's; here all is on one.
+    # Devices are T5X's to share out.
     alone = dataclasses.replace(
         config,
-        mesh=MeshConfig(data=1),
+        mesh=MeshConfig(),
         loop=dataclasses.replace(config.loop, eval_every=0),
     )
     return run(alone, operative_config, loop)
@@ -99,6 +99,9 @@ def t5x_loop(
     model_dir = manager.folder.parent
     folder = model_dir / FOLDER
     first = int(state.step)
+    network = layout.read_model_config(model_dir)
+    if network.adapter is not None:
+        raise ValueError("--engine=t5x trains whole networks, and this one has an adapter")
     _begin(state, folder)
     plan = {
         "folder": str(folder.resolve()),
@@ -110,7 +113,7 @@ def t5x_loop(
         "save_every": loop.save_every,
         "keep": loop.keep,
         "seed": config.seed,
-        "model": layout.read_model_config(model_dir).to_json(),
+        "model": network.to_json(),
         "optimizer": dataclasses.asdict(config.optimizer),
         "loss": dataclasses.asdict(config.step.loss),
         "partitions": config.mesh.model,

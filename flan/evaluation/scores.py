@@ -57,6 +57,10 @@ class OptionScores:
         cannot change a prediction between batch sizes. The default is the paper's rule: the
         option with the highest log-probability, not divided by its length.
         """
-        scores = self.by(name)
-        near = np.flatnonzero(scores >= scores.max() - TIE_TOLERANCE)
-        return int(near[0]), len(near) > 1
+        return first_highest(self.by(name))
+
+
+def first_highest(scores: np.ndarray) -> tuple[int, bool]:
+    """The first place within `TIE_TOLERANCE` of the highest score, and whether there are others."""
+    near = np.flatnonzero(scores >= scores.max() - TIE_TOLERANCE)
+    return int(near[0]), len(near) > 1
