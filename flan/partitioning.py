@@ -17,6 +17,7 @@ import jax
 import numpy as np
 from flax.core import unfreeze
 from flax.linen.partitioning import get_axis_names
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 MESH_AXES = ("data", "fsdp", "model")
@@ -74,10 +75,34 @@ class MeshConfig:
 
 
 def make_mesh(config: MeshConfig, devices: list[jax.Device] | None = None) -> Mesh:
-    """The mesh over all devices (or the given ones); ValueError for impossible shapes."""
+    """The mesh over all devices (or the given ones), near ones along the later axes.
+
+    Slices that only a data center's network connects are dealt out along `data`, or `fsdp`
+    where `data` does not divide by their number: what they exchange is a gradient a step.
+
+    Raises:
+      ValueError: an impossible shape.
+    """
     devices = jax.devices() if devices is None else devices
     shape = config.shape(len(devices))
-    return jax.make_mesh(shape, MESH_AXES, (AxisType.Auto,) * 3, devices=devices)
+    slices = len({getattr(device, "slice_index", 0) for device in devices})
+    if slices == 1:
+        placed = mesh_utils.create_device_mesh(shape, devices, allow_split_physical_axes=True)
+        return Mesh(placed, MESH_AXES, axis_types=(AxisType.Auto,) * 3)
+    data, fsdp, model = shape
+    if data % slices == 0:
+        inner, outer = (data // slices, fsdp, model), (slices, 1, 1)
+    elif fsdp % slices == 0:
+        inner, outer = (data, fsdp // slices, model), (1, slices, 1)
+    else:
+        raise ValueError(
+            f"{slices} slices cannot be dealt out along data {data} or fsdp {fsdp}; make one of "
+            f"them a multiple of {slices}"
+        )
+    placed = mesh_utils.create_hybrid_device_mesh(
+        inner, outer, devices, allow_split_physical_axes=True
+    )
+    return Mesh(placed, MESH_AXES, axis_types=(AxisType.Auto,) * 3)
 
 
 @contextlib.contextmanager

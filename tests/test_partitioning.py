@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
+import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
@@ -58,3 +61,33 @@ def test_a_parameter_that_does_not_divide_is_named_with_its_size():
     config = MeshConfig(1, 1, 8)  # four heads of bias over eight devices
     with pytest.raises(ValueError, match=r"rel_embedding.*size 4 cannot be split over 8 devices"):
         param_shardings(TINY_MODEL, make_mesh(config, jax.devices()), config)
+
+
+@dataclasses.dataclass(frozen=True)
+class SliceDevice:
+    """What a mesh asks a device, of one of several slices."""
+
+    id: int
+    slice_index: int
+    process_index: int = 0
+    platform: str = "cpu"
+    device_kind: str = "cpu"
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis"),
+    [({"data": 2, "fsdp": 2, "model": 2}, 0), ({"data": 1, "fsdp": 4, "model": 2}, 1)],
+)
+def test_slices_meet_along_data_or_fsdp_only(shape, axis):
+    devices = [SliceDevice(i, i // 4) for i in range(8)]
+    mesh = make_mesh(MeshConfig(**shape), devices)
+    slices = np.vectorize(lambda d: d.slice_index)(mesh.devices)
+    others = tuple(a for a in range(3) if a != axis)
+    assert (slices.min(axis=others) == slices.max(axis=others)).all()
+    assert set(slices.flat) == {0, 1}
+
+
+def test_slices_that_no_axis_can_span_are_refused():
+    devices = [SliceDevice(i, i // 4) for i in range(8)]
+    with pytest.raises(ValueError, match="2 slices cannot be dealt out along data 1 or fsdp 1"):
+        make_mesh(MeshConfig(data=1, model=8), devices)

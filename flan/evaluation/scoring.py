@@ -23,6 +23,7 @@ from flan.evaluation.prompts import RankRequest
 from flan.evaluation.scores import OptionScores
 from flan.evaluation.shapes import BatchShapes
 from flan.evaluation.unconditional import Option, UnconditionalScores, unknown_options
+from flan.models.layers import steady_sum
 
 _RUNNING = 2  # batches given to the device before the first is collected
 
@@ -116,7 +117,9 @@ def _log_probs(model: Any, params: Any, arrays: RowArrays) -> jax.Array:
         decoder_option_ids=arrays.option_ids,
         logit_positions=arrays.places,
     ).astype(jnp.float32)
-    normalizers = jax.nn.logsumexp(logits, axis=-1)
+    # A log-sum-exp whose bits do not depend on the rows beside it.
+    top = jnp.max(logits, axis=-1, keepdims=True)
+    normalizers = (jnp.log(steady_sum(jnp.exp(logits - top))) + top)[..., 0]
     rows = jnp.arange(logits.shape[0])[:, None]
     chosen = logits[rows, arrays.slots, arrays.wanted]
     return chosen - jnp.take_along_axis(normalizers, arrays.slots, axis=1)

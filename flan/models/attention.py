@@ -57,6 +57,7 @@ def attend(
     bias: jax.Array | None,
     mask: jax.Array,
     scale: float,
+    steady: bool = False,
 ) -> jax.Array:
     """Softmax attention with the softmax in float32.
 
@@ -66,6 +67,9 @@ def attend(
       bias: float32, broadcastable to `[B, H, L, S]`, or None.
       mask: bool, broadcastable to `[B, 1, L, S]`.
       scale: factor on the logits before the bias.
+      steady: normalize after the product with the values, by a sum that is one more of its
+        columns. A product adds keys one by one, so that masked ones change no bit of it,
+        while a reduction's order follows the row's length and the place in it.
 
     Returns:
       `[B, L, H, d]` in the dtype of `value`.
@@ -80,10 +84,17 @@ def attend(
     if bias is not None:
         logits = logits + bias
     logits = jnp.where(mask, logits, MASKED)
-    weights = jax.nn.softmax(logits, axis=-1).astype(value.dtype)
-    weights = weights.reshape(batch, kv_heads, heads // kv_heads, length, -1)
+    dtype = value.dtype
+    if steady:
+        weights = jnp.exp(logits - jnp.max(logits, axis=-1, keepdims=True))
+        value = jnp.pad(value, ((0, 0), (0, 0), (0, 0), (0, 1)), constant_values=1)
+    else:
+        weights = jax.nn.softmax(logits, axis=-1)
+    weights = weights.astype(dtype).reshape(batch, kv_heads, heads // kv_heads, length, -1)
     mixed = jnp.einsum("bkgls,bskd->blkgd", weights, value, preferred_element_type=jnp.float32)
-    return mixed.reshape(batch, length, heads, size).astype(value.dtype)
+    if steady:
+        mixed = mixed[..., :-1] / mixed[..., -1:]
+    return mixed.reshape(batch, length, heads, size).astype(dtype)
 
 
 def attend_cached(
@@ -175,6 +186,7 @@ class SelfAttention(nn.Module):
                 config.compute_dtype,
                 jnp.dtype(config.param_dtype),
                 axis="kv",
+                steady=kernel.steady,
             )
             query, key = norm(name="query_norm")(query), norm(name="key_norm")(key)
         if config.positions == "rope":
@@ -199,8 +211,10 @@ class SelfAttention(nn.Module):
                 start = (0, 0, 0, 0)
                 cached_key.value = jax.lax.dynamic_update_slice(cached_key.value, keys, start)
                 cached_value.value = jax.lax.dynamic_update_slice(cached_value.value, values, start)
-            attending = attend if kernel.name == "plain" else functools.partial(attend_with, kernel)
-            mixed = attending(query, key, value, bias, mask, scale)
+            if kernel.name == "plain":
+                mixed = attend(query, key, value, bias, mask, scale, kernel.steady)
+            else:
+                mixed = attend_with(kernel, query, key, value, bias, mask, scale)
         return Dense(
             x.shape[-1],
             ("joined_kv", "embed"),

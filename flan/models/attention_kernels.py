@@ -34,11 +34,14 @@ class Kernel:
       name: `plain`, `blocked`, `cudnn` or `splash`.
       causal: the mask hides all later keys.
       in_turn: `blocked` takes one head after the other.
+      steady: sums are taken so that they give the same bits whatever surrounds a token, in
+        attention (`plain` only), norms and the normalizer of scores.
     """
 
     name: str
     causal: bool = True
     in_turn: bool = False
+    steady: bool = False
 
     @property
     def wants_segments(self) -> bool:
@@ -58,7 +61,8 @@ def choose_kernel(
       config: whose `attention` names one, or is `auto`.
       batch, length: B, L of the rows.
       causal: no token sees a later one.
-      options: rows hold options of one text (`decoder_option_ids`).
+      options: rows hold options of one text (`decoder_option_ids`), whose scores must not move
+        with what else is in the batch.
 
     Returns:
       The named one, or with `auto` the fastest that takes these rows: on TPUs `splash`, on GPUs
@@ -81,10 +85,12 @@ def choose_kernel(
                 f"attention={config.attention!r} cannot be used here: {reason}; "
                 "attention='auto' takes the fastest that can"
             )
-        return Kernel(config.attention, causal, in_turn)
+        return Kernel(config.attention, causal, in_turn, options and in_turn)
+    # On CPUs the blocks of long rows give other bits than short rows, which plain attention
+    # does not: a score would depend on how its options were packed.
     fastest = {"tpu": "splash", "gpu": "cudnn", "cpu": "blocked"}.get(platform, "plain")
-    if length < _SHORTEST or refusals[fastest]:
-        return PLAIN
+    if length < _SHORTEST or refusals[fastest] or (options and in_turn):
+        return Kernel("plain", steady=options and in_turn)
     return Kernel(fastest, causal, in_turn)
 
 

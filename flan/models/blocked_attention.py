@@ -76,8 +76,14 @@ def _forward(
             logits = jnp.where(m[at, keys], _logits(q, k, b, scale, at, keys), MASKED)
             top = jnp.max(logits, axis=-1, keepdims=True)
             weights = jnp.exp(logits - top)
-            total = jnp.sum(weights, axis=-1, keepdims=True)
-            mixed.append(_matmul(weights.astype(v.dtype), v[keys]) / total)
+            if in_turn:
+                # See `attend`, `steady`; and one pass over the weights less.
+                product = _matmul(weights, jnp.pad(v[keys], ((0, 0), (0, 1)), constant_values=1))
+                product, total = product[:, :-1], product[:, -1:]
+            else:
+                total = jnp.sum(weights, axis=-1, keepdims=True)
+                product = _matmul(weights.astype(v.dtype), v[keys])
+            mixed.append(product / total)
             norms.append(top + jnp.log(total))
         return jnp.concatenate(mixed).astype(dtype), jnp.concatenate(norms)
 

@@ -93,13 +93,25 @@ class Dense(nn.Module):
         return lora.scale * jnp.matmul(inner, b, preferred_element_type=jnp.float32)
 
 
+def steady_sum(x: jax.Array) -> jax.Array:
+    """`[..., n] -> [..., 1]`: a sum whose bits do not depend on what else is in the array.
+
+    A reduction's order follows the array's size on CPUs, a matrix product's does not.
+    """
+    return jnp.matmul(x, jnp.ones((x.shape[-1], 1), x.dtype), preferred_element_type=jnp.float32)
+
+
 class RMSNorm(nn.Module):
-    """Root-mean-square norm with a learned scale and no bias (arXiv 1910.07467); float32 inside."""
+    """Root-mean-square norm with a learned scale and no bias (arXiv 1910.07467); float32 inside.
+
+    `steady` sums by `steady_sum`.
+    """
 
     epsilon: float = 1e-6
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
     axis: str = "embed"
+    steady: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -107,7 +119,12 @@ class RMSNorm(nn.Module):
             "scale", nn.initializers.ones, (x.shape[-1],), self.param_dtype, axes=(self.axis,)
         )
         x = x.astype(jnp.float32)
-        x = x * jax.lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + self.epsilon)
+        square = jnp.square(x)
+        if self.steady:
+            mean = steady_sum(square) / x.shape[-1]
+        else:
+            mean = jnp.mean(square, axis=-1, keepdims=True)
+        x = x * jax.lax.rsqrt(mean + self.epsilon)
         return (x * scale.astype(jnp.float32)).astype(self.dtype)
 
 

@@ -78,7 +78,11 @@ class DecoderLayer(nn.Module):
 
         def norm(name: str) -> RMSNorm:
             return RMSNorm(
-                config.norm_epsilon, config.compute_dtype, jnp.dtype(config.param_dtype), name=name
+                config.norm_epsilon,
+                config.compute_dtype,
+                jnp.dtype(config.param_dtype),
+                steady=self.kernel.steady,
+                name=name,
             )
 
         # T5 drops whole features, the same at each place of a sequence.
@@ -210,7 +214,13 @@ class Transformer(nn.Module):
             mask = jnp.ones((batch, length), jnp.int32) if segments is None else segments
         layers = self._layers(not enable_dropout, decode, prefill, kernel)
         x = layers(x, bias, mask, positions)[0]
-        x = RMSNorm(config.norm_epsilon, config.compute_dtype, param_dtype, name="decoder_norm")(x)
+        x = RMSNorm(
+            config.norm_epsilon,
+            config.compute_dtype,
+            param_dtype,
+            steady=kernel.steady,
+            name="decoder_norm",
+        )(x)
         if logit_positions is not None:
             x = jnp.take_along_axis(x, logit_positions[:, :, None], axis=1)
         if config.tie_embeddings:
