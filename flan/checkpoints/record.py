@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from flan.checkpoints import layout
 from flan.checkpoints.manager import CheckpointManager, split_step
-from flan.data.training_record import TrainingRecord, read_record
+from flan.data import atomic
+from flan.data.training_record import RECORD_FILE, ROWS_FILE, TrainingRecord, read_record
 
 METADATA = "training_data"  # the entry of a checkpoint's metadata
 
@@ -40,3 +42,26 @@ def record_in(metadata: Mapping[str, Any], model_dir: Path) -> TrainingRecord | 
         return TrainingRecord.from_json(value)
     except ValueError as error:
         raise ValueError(f"{model_dir}, {METADATA} of a checkpoint: {error}") from error
+
+
+def carry_record(source: Path, out: Path) -> None:
+    """Gives a converted model the record of what it was converted from, where there is one.
+
+    Args:
+      source: a model folder of ours, one of its checkpoints, or a folder that an earlier
+        conversion gave a record.
+      out: the finished conversion.
+    """
+    model_dir, _ = split_step(source)
+    if (model_dir / layout.CHECKPOINTS).is_dir():
+        record, folder = checkpoint_record(source), model_dir
+    else:
+        # T5X keeps checkpoints as folders inside the one that has the record.
+        places = [p for p in (source, source.parent) if (p / RECORD_FILE).is_file()]
+        folder = places[0] if places and source.is_dir() else source
+        record = read_record(folder)
+    if record is None:
+        return
+    if (folder / ROWS_FILE).is_file():
+        atomic.write_file(out / ROWS_FILE, (folder / ROWS_FILE).read_bytes())
+    atomic.write_json(out / RECORD_FILE, record.to_json())

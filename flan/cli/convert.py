@@ -69,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     from flan.checkpoints.foreign.detect import detect
     from flan.checkpoints.manager import quiet_orbax
+    from flan.checkpoints.record import carry_record
 
     quiet_orbax()
     source, out = Path(args.source).expanduser(), Path(args.out).expanduser()
@@ -88,8 +89,14 @@ def run(args: argparse.Namespace) -> int:
     if kind != "t5x" and args.vocabulary:
         raise ValueError("--vocabulary is for T5X checkpoints; other models bring their own")
     if to == "t5x":
-        return _export_t5x(source, out)
-    return _export(source, out, args.dtype, shard) if to == "hf" else _import(kind, source, args)
+        code = _export_t5x(source, out)
+    elif to == "hf":
+        code = _export(source, out, args.dtype, shard)
+    else:
+        code = _import(kind, source, args)
+    # What it was trained on stays known, there and back.
+    carry_record(source, out)
+    return code
 
 
 def parse_size(text: str) -> int:

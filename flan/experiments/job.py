@@ -23,6 +23,7 @@ from pathlib import Path
 
 from flan.experiments.graph import Job
 from flan.experiments.state import (
+    COMPILED,
     JobState,
     Status,
     job_folder,
@@ -85,7 +86,11 @@ def _run(out: Path, job: Job, attempt: int, log: int, stop_with_input: bool) -> 
     write_state(out, job, JobState("running", job.key, attempt, None, started, None, os.getpid()))
     os.write(log, f"$ flan {shlex.join(job.arguments)}\n".encode())
     command = [sys.executable, "-m", "flan.cli.main", *job.arguments]
-    running.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log))
+    running.append(
+        subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=_environment(out)
+        )
+    )
     if told.is_set():  # before there was a process to tell
         stop()
     if stop_with_input:
@@ -95,6 +100,11 @@ def _run(out: Path, job: Job, attempt: int, log: int, stop_with_input: bool) -> 
     status: Status = "done" if code == 0 else "stopped" if stopped else "failed"
     write_state(out, job, JobState(status, job.key, attempt, code, started, time.time()))
     return EXIT_STOPPED if stopped else code
+
+
+def _environment(out: Path) -> dict[str, str]:
+    """Of a job's command: what one job has compiled, the others need not compile again."""
+    return {"JAX_COMPILATION_CACHE_DIR": str(out.resolve() / COMPILED), **os.environ}
 
 
 def _when_input_ends(stop: Callable[[], None]) -> None:

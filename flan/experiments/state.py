@@ -5,6 +5,7 @@ jobs/<job>/state.json   see `JobState`
 jobs/<job>/log.txt      what the command printed, of all attempts
 runs/<run>/             model folders
 results/, report/       of all runs
+compiled/               JAX's compilation cache, unless the environment names another
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from flan.experiments.runs import RunSpec
 FORMAT = "flan-experiment-1"
 EXPERIMENT_FILE = "experiment.json"
 JOBS = "jobs"
+COMPILED = "compiled"
 
 Status = Literal["waiting", "running", "done", "failed", "stopped"]
 STATUSES: tuple[Status, ...] = ("waiting", "running", "done", "failed", "stopped")

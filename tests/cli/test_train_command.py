@@ -145,6 +145,17 @@ def test_the_record_of_training_data_is_in_the_folder_and_in_each_checkpoint(tra
     assert len(read_rows(trained, found).rows)
 
 
+def test_a_conversion_there_and_back_keeps_the_record(trained, tmp_path):
+    there, back = tmp_path / "there", tmp_path / "back"
+    assert main(["convert", str(trained), str(there), "--to", "t5x"]) == 0
+    (step,) = (p for p in there.iterdir() if p.is_dir() and p.name.startswith("checkpoint_"))
+    words = ["--vocabulary", str(trained / layout.VOCABULARY)]
+    assert main(["convert", str(step), str(back), *words]) == 0
+    found = checkpoint_record(back)
+    assert found == checkpoint_record(trained)
+    assert len(read_rows(back, found).rows)
+
+
 def test_the_written_config_alone_gives_the_same_run_again(trained, tmp_path):
     config = (trained / layout.CONFIG_FILE).read_text()
     (tmp_path / "again.gin").write_text(config.replace(str(trained), str(tmp_path / "run")))

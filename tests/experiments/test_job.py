@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from flan.experiments import job
 from flan.experiments.graph import Job
 from flan.experiments.job import EXIT_STOPPED, run_job
 from flan.experiments.local import LocalBackend
@@ -37,6 +38,13 @@ def wait_for(condition, seconds=60):
 
 def state_of(out, name):
     return read_state(out, next(j for j in read_record(out).jobs if j.name == name))
+
+
+def test_jobs_share_what_they_compile_unless_told_where(out, monkeypatch):
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    assert job._environment(out)["JAX_COMPILATION_CACHE_DIR"] == str(out / "compiled")
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "/mine")
+    assert job._environment(out)["JAX_COMPILATION_CACHE_DIR"] == "/mine"
 
 
 def test_a_job_leaves_its_state_and_log(out):
