@@ -11,6 +11,7 @@ import numpy as np
 from flan.evaluation.generation import GenerationShapes, generate
 from flan.evaluation.model import EvaluationModel
 from flan.evaluation.prompts import Format, Lengths, answer_text, generation_requests
+from flan.evaluation.settings import CellSettings
 from flan.models.decoding import admit, advance, empty_slots
 from flan.models.sampling import Decoding
 from flan.templates.template import Rendered
@@ -55,10 +56,12 @@ def answer_prompts(
       batch_rows: prompts decoded together; no answer depends on it.
 
     Raises:
-      ValueError: an empty prompt, or a number below 1.
+      ValueError: an empty prompt, a number below 1, or more new tokens than the model's
+        context leaves room for.
     """
     if max_new_tokens < 1:
         raise ValueError(f"max_new_tokens must be 1 or more, got {max_new_tokens}")
+    input_length = _readable(model, input_length, max_new_tokens)
     requests = generation_requests(
         [_plain(p) for p in prompts], model.vocabulary, form, Lengths(input_length, 2), model.prefix
     )
@@ -106,6 +109,9 @@ class Conversation:
     decoding: Decoding = Decoding()  # noqa: RUF009 - frozen
     count: int = 0
     cut: int = 0
+
+    def __post_init__(self) -> None:
+        self.input_length = _readable(self.model, self.input_length, self.max_new_tokens)
 
     def stream(self, prompt: str) -> Iterator[str]:
         """Pieces of the answer, which together are its text."""
@@ -165,3 +171,10 @@ def _plain(text: str) -> Rendered:
     if not text.strip():
         raise ValueError("a prompt is empty; there is nothing to answer")
     return Rendered(text, "", ())
+
+
+def _readable(model: EvaluationModel, input_length: int, max_new_tokens: int) -> int:
+    """`input_length`, or what the model's context leaves of it."""
+    settings = CellSettings(lengths=Lengths(input_length, max(max_new_tokens, 2)))
+    context = model.network.config.context_length
+    return settings.within(context, len(model.prefix)).lengths.inputs

@@ -96,7 +96,8 @@ def evaluate(
         few-shot mode. Nothing has been computed then.
       FileNotFoundError: no data folder.
     """
-    settings = settings or CellSettings()
+    context = model.network.config.context_length
+    settings = (settings or CellSettings()).within(context, len(model.prefix))
     found = get_datasets(datasets)
     if not found:
         raise ValueError("no datasets were named; give datasets or clusters, such as rte or nli")

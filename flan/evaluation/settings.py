@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,8 @@ from flan.evaluation.shapes import BatchShapes
 from flan.models.sampling import Decoding
 from flan.suggest import unknown_name
 from flan.templates.template import Template
+
+log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +51,33 @@ class CellSettings:
             raise ValueError(unknown_name("score", self.score, SCORES))
         if self.batch_rows is not None and self.batch_rows < 1:
             raise ValueError(f"batch_rows must be positive, got {self.batch_rows}")
+
+    def within(self, context_length: int | None, prefix: int = 0) -> CellSettings:
+        """The same with inputs that a model of this context can read.
+
+        Args:
+          context_length: tokens that the model was made for; None where it says nothing.
+          prefix: tokens read before each input.
+
+        Raises:
+          ValueError: no input fits beside the targets.
+        """
+        lengths = self.lengths
+        if context_length is None or prefix + lengths.inputs + lengths.targets <= context_length:
+            return self
+        inputs = context_length - prefix - lengths.targets
+        if inputs < 2:
+            raise ValueError(
+                f"the model was made for {context_length} tokens, targets of {lengths.targets} "
+                f"leave no room for inputs; ask for shorter targets"
+            )
+        log.warning(
+            "the model was made for %d tokens: inputs are cut to %d instead of %d",
+            context_length,
+            inputs,
+            lengths.inputs,
+        )
+        return dataclasses.replace(self, lengths=dataclasses.replace(lengths, inputs=inputs))
 
     def shapes(self, parts: int = 1, prefix: int = 0) -> BatchShapes:
         """Shapes for rank classification on devices that split rows into `parts`.

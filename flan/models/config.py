@@ -40,7 +40,7 @@ class ModelConfig:
       rope_theta: base of the rotary frequencies.
       qkv_bias: a bias on the query, key and value projections, as in Qwen2.
       qk_norm: RMSNorm over each head's query and key before the rotation, as in Qwen3.
-      context_length: tokens that an imported model was made for; nothing here depends on it.
+      context_length: tokens that an imported model was made for: evaluation cuts inputs to it.
       norm_epsilon: of RMSNorm.
       dropout_rate: on embeddings and on each residual branch.
       dtype: of computation (`float32` or `bfloat16`); softmax, norms and loss are float32.
