@@ -41,9 +41,9 @@ def test_prints_do_not_depend_on_what_else_is_there(monkeypatch):
     assert ((together.near == 0).all(axis=1) == short).all()
 
 
-@pytest.mark.parametrize(("changed", "least", "most"), [(1, 0.97, 1), (8, 0.4, 0.7), (40, 0, 0)])
+@pytest.mark.parametrize(("changed", "least", "most"), [(1, 0.99, 1), (8, 0.04, 0.25), (40, 0, 0)])
 def test_near_duplicates_are_found_as_often_as_promised(changed, least, most):
-    """Of 40 words 1, 8 or all changed: 94%, 55%, none of the words and pairs are shared."""
+    """Of 40 words 1, 8 or all changed: 93%, 56%, none of the words and pairs are shared."""
     rng = random.Random(1)
     originals = sentences(400, 40)
     copies = []
