@@ -39,6 +39,8 @@
     get("template").replaceChildren();
     option(get("template"), "", "all");
     for (const id of ids) option(get("template"), id, id);
+    // Several checkpoints through all templates are too much to begin with.
+    get("template").value = ids.find((id) => /^t\d+$/.test(id)) ?? "";
   };
 
   const show = (anew) => {
