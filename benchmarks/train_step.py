@@ -26,6 +26,7 @@ import numpy as np
 from flan.data.batch import Batch
 from flan.models.config import ModelConfig
 from flan.models.flops import peak_flops, train_step_flops
+from flan.models.loss import LossConfig
 from flan.partitioning import MeshConfig, make_mesh
 from flan.training.optimizer import OptimizerConfig, make_optimizer
 from flan.training.state import create_state
@@ -88,7 +89,17 @@ def ours(model: ModelConfig, rows: int, dtype: str, max_targets: int | None) -> 
     return take
 
 
+def engine_step(model: ModelConfig, rows: int, dtype: str) -> Step:
+    """Our network in T5X, as `flan train --engine=t5x` has it."""
+    from flan.engines.t5x_train import model as t5x_model
+
+    network = dataclasses.replace(model, dtype=dtype)
+    config = OptimizerConfig(learning_rate=3e-5)
+    return _t5x_step(t5x_model(network, config, LossConfig()), model, rows)
+
+
 def t5x_step(model: ModelConfig, rows: int, dtype: str) -> Step:
+    """T5X's own example network."""
     import seqio
     from t5x import adafactor, models
     from t5x.examples.decoder_only import network
@@ -111,6 +122,10 @@ def t5x_step(model: ModelConfig, rows: int, dtype: str) -> Step:
             logical_factor_rules=adafactor.standard_logical_factor_rules()
         ),
     )
+    return _t5x_step(t5x_model, model, rows)
+
+
+def _t5x_step(t5x_model: Any, model: ModelConfig, rows: int) -> Step:
     data = random_batch(model, rows)
     batch = {
         "decoder_input_tokens": data.tokens,
@@ -179,6 +194,7 @@ def contestants(shape: str, rows: int, dtypes: list[str]) -> dict[str, Step]:
         makers[f"flan {dtype}"] = lambda d=dtype: ours(model, rows, d, TARGETS)
         makers[f"flan {dtype}, all logits"] = lambda d=dtype: ours(model, rows, d, None)
         if shape == "small":
+            makers[f"t5x {dtype}, our network"] = lambda d=dtype: engine_step(model, rows, d)
             makers[f"t5x {dtype}"] = lambda d=dtype: t5x_step(model, rows, d)
         makers[f"transformers {dtype}"] = lambda d=dtype: torch_step(model, rows, d)
     steps: dict[str, Step] = {}
