@@ -24,7 +24,9 @@ from flan.training.step import make_train_step, put_batch
 
 CONFIGS = resource_dir("configs")
 MODELS = sorted(path.stem for path in (CONFIGS / "models").glob("*.gin"))
-RUNS = sorted(path.stem for path in (CONFIGS / "runs").glob("*.gin") if path.stem != "train")
+# `train` is what the others include, `demo_experiment` goes on top of an experiment's.
+NO_RUNS = {"train", "demo_experiment"}
+RUNS = sorted({path.stem for path in (CONFIGS / "runs").glob("*.gin")} - NO_RUNS)
 CONFIGURABLE = gin_edge.register(CONFIGURABLES)
 # Parameters, embeddings aside, of the models whose files promise some.
 BILLIONS = {"2b": 2.1, "8b": 8.6, "68b": 68.7, "137b": 137.4, "125m": 0.08, "422m": 0.37}
@@ -56,6 +58,12 @@ def test_every_run_config_builds(run):
     assert isinstance(config.data, (InstructionData, TextData))
     assert len(config.data.task.datasets) == 62
     assert config.model_dir == "somewhere"
+
+
+def test_the_demo_of_experiments_shortens_a_run():
+    config = build("finetune", "../runs/demo_experiment")
+    assert (config.loop.steps, config.batch_size) == (40, 8)
+    assert config.data.feature_lengths == {"inputs": 128, "targets": 32}
 
 
 def test_finetuning_follows_the_papers_protocol():
