@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Protocol
 
 from flan.experiments.graph import Job
-from flan.experiments.state import JobState, read_state
+from flan.experiments.state import USER_ERROR, JobState, read_state
 
 _POLL_S = 0.2
-USER_ERROR = 2  # `flan` ends so for a mistake in the settings, which trying again does not mend
 
 
 class Handle(Protocol):
@@ -97,6 +96,10 @@ def run(
                 if state.status == "done":
                     done.add(name)
                     say(f"[{len(done)}/{len(jobs)}] {name} done in {_duration(state)}")
+                elif state.status == "stopped":  # by the cluster, to make room
+                    tried[name] -= 1
+                    say(f"{name} was stopped; it goes on")
+                    waiting.insert(0, job)
                 elif state.exit_code != USER_ERROR and tried[name] <= retries:
                     say(f"{name} ended with {state.exit_code}; trying again")
                     waiting.insert(0, job)

@@ -25,6 +25,7 @@ FORMAT = "flan-experiment-1"
 EXPERIMENT_FILE = "experiment.json"
 JOBS = "jobs"
 COMPILED = "compiled"
+USER_ERROR = 2  # `flan` ends so for a mistake in the settings, which trying again does not mend
 
 Status = Literal["waiting", "running", "done", "failed", "stopped"]
 STATUSES: tuple[Status, ...] = ("waiting", "running", "done", "failed", "stopped")
@@ -111,13 +112,17 @@ def write_record(out: Path, record: Record) -> None:
             f"{out} holds the experiment {found.name!r}, not {record.name!r}: give another --out"
         )
     out.mkdir(parents=True, exist_ok=True)
-    content = {
+    atomic.write_json(path, record_content(record))
+
+
+def record_content(record: Record) -> dict[str, Any]:
+    """What `experiment.json` holds, for JSON."""
+    return {
         "format": FORMAT,
         "name": record.name,
         "runs": [dataclasses.asdict(run) for run in record.runs],
         "jobs": [dataclasses.asdict(job) for job in record.jobs],
     }
-    atomic.write_json(path, content)
 
 
 def read_record(out: Path) -> Record:

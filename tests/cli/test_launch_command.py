@@ -3,6 +3,7 @@
 import shlex
 
 import pytest
+import yaml
 
 from flan.cli.main import main
 from flan.data.names import parse_task_name
@@ -16,6 +17,7 @@ from flan.data.training_record import (
 )
 from flan.experiments.graph import trains_on_evaluated
 from flan.experiments.runs import RunSpec
+from flan.experiments.state import read_record as read_experiment
 
 
 @pytest.fixture
@@ -147,3 +149,39 @@ def test_runs_that_are_scored_on_what_they_train_on_are_marked():
     assert trains_on_evaluated(RunSpec(name="a", **tuned))
     assert not trains_on_evaluated(RunSpec(name="a", mixture="flan_sst2", evaluate=("rte",)))
     assert not trains_on_evaluated(RunSpec(name="a", mixture=None, evaluate=("rte",)))
+
+
+def test_where_jobs_run_does_not_change_them(launch, tmp_path, capsys):
+    assert launch("leave_one_out", BASE, "--only=nli", "--dry_run") == 0
+    plain = commands(capsys)
+    file = tmp_path / "cluster.gin"
+    file.write_text("SlurmSettings.account = 'nlp'\n")
+    slurm = ("--backend=slurm", f"--backend_file={file}", "--gin.SlurmSettings.partition=gpu")
+    assert launch("leave_one_out", BASE, "--only=nli", "--dry_run", *slurm) == 0
+    text = capsys.readouterr().out
+    assert [shlex.split(line, comments=True) for line in text.splitlines()] == plain
+    (train,) = [line for line in text.splitlines() if line.startswith("flan train")]
+    assert "partition=gpu account=nlp" in train
+    assert not (tmp_path / "out").exists()
+
+
+def test_files_for_machines_elsewhere(launch, tmp_path, capsys):
+    flags = ("--backend=jobset", "--gin.JobSetSettings.image=flan:1", "--data_dir=/flan/tfds")
+    assert launch("leave_one_out", BASE, "--only=nli", *flags) == 2
+    assert "volume_claim" in capsys.readouterr().err
+    flags = (*flags, "--gin.JobSetSettings.volume_claim=shared")
+    assert launch("leave_one_out", BASE, "--only=nli", "--dry_run", *flags) == 0
+    shown = capsys.readouterr().out
+    assert not (tmp_path / "out").exists()
+    assert launch("leave_one_out", BASE, "--only=nli", *flags) == 0
+    folder = tmp_path / "out" / "jobset"
+    assert f"to submit: sh {folder}/submit.sh" in capsys.readouterr().out
+    for path in folder.iterdir():
+        assert path.read_text() in shown
+    (tmp_path / "experiment.json").write_text(
+        yaml.safe_load((folder / "record.yaml").read_text())["data"]["experiment.json"]
+    )
+    train = next(j for j in read_experiment(tmp_path).jobs if j.name == "nli/train").arguments
+    assert train[-1] == "/flan/out/runs/nli"
+    assert train[train.index("--cache_dir") + 1] == "/flan/cache"
+    assert not any("JobSetSettings" in a for a in train)

@@ -9,15 +9,17 @@ import time
 import pytest
 
 from flan.experiments import job
+from flan.experiments.backends.local import LocalBackend
 from flan.experiments.graph import Job
+from flan.experiments.hosts import Hosts
 from flan.experiments.job import EXIT_STOPPED, run_job
-from flan.experiments.local import LocalBackend
 from flan.experiments.progress import log_tail, progress_rows, unfinished
 from flan.experiments.runs import RunSpec
 from flan.experiments.state import Record, read_record, read_state, write_record
 
 GOOD = Job("prepare", ("--version",))
 BAD = Job("a/train", ("no_such_command",), ("prepare",))
+BAD_FIRST = Job("a/train", ("no_such_command",))
 
 
 @pytest.fixture
@@ -62,7 +64,7 @@ def test_a_job_leaves_its_state_and_log(out):
     assert "unknown command" in rows["a/train"][-1]
     assert rows["a/eval"][1:3] == ("waiting", "")
     assert unfinished(out, read_record(out)) == 2
-    with pytest.raises(ValueError, match="no job 'c'"):
+    with pytest.raises(ValueError, match="unknown job 'c'"):
         run_job(out, "c")
 
 
@@ -78,7 +80,7 @@ def test_a_stopped_job_goes_on_later(out):
 def test_jobs_end_with_a_killed_launcher(out):
     code = (
         "import sys, time; from pathlib import Path; "
-        "from flan.experiments.local import LocalBackend; "
+        "from flan.experiments.backends.local import LocalBackend; "
         "from flan.experiments.state import read_record; out = Path(sys.argv[1]); "
         "LocalBackend().start(out, read_record(out).jobs[-1]); print('started', flush=True); "
         "time.sleep(600)"
@@ -99,6 +101,73 @@ def test_jobs_end_with_a_killed_launcher(out):
         return False
 
     wait_for(gone)
+
+
+def call(monkeypatch, *words):
+    monkeypatch.setattr(sys, "argv", ["job", *map(str, words)])
+    return job.main()
+
+
+def test_a_machine_brings_the_record_along_and_runs_several_jobs(out, tmp_path, monkeypatch):
+    elsewhere = tmp_path / "elsewhere"
+    record = out / "experiment.json"
+    assert call(monkeypatch, elsewhere, "prepare", "a/train", "--record", record) == 2
+    assert state_of(elsewhere, "prepare").status == "done"
+    assert state_of(elsewhere, "a/train").exit_code == 2
+    assert (elsewhere / "experiment.json").read_bytes() == record.read_bytes()
+
+
+def test_a_failed_job_is_tried_again_but_not_for_a_mistake(out, monkeypatch):
+    fails = Job("prepare", ("eval", str(out / "experiment.json"), "--datasets", "rte"))
+    write_record(out, Record("leave_one_out", read_record(out).runs, (fails, BAD)))
+    codes = iter([1, 1, 1])
+    monkeypatch.setattr(job._Command, "run", lambda self, stop: next(codes))
+    assert call(monkeypatch, out, "prepare", "--retries", "2") == 1
+    assert state_of(out, "prepare").attempts == 3
+    monkeypatch.undo()
+    write_record(out, Record("leave_one_out", read_record(out).runs, (BAD_FIRST,)))
+    assert call(monkeypatch, out, "a/train", "--retries", "2") == 2
+    assert state_of(out, "a/train").attempts == 1
+
+
+def test_a_job_waits_for_no_one_whose_work_it_needs(out, monkeypatch, capsys):
+    assert call(monkeypatch, out, "a/train") == 2
+    assert "a/train needs prepare, not done in" in capsys.readouterr().err
+    assert not (out / "jobs").exists()
+    assert call(monkeypatch, out, "a/trian") == 2
+    assert "Did you mean 'a/train'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ((), ()),
+        (("--num_processes", "2"), ("--distributed",)),
+        (
+            ("--num_processes", "2", "--coordinator_address", "h:1"),
+            ("--coordinator_address=h:1", "--num_processes=2", "--process_id=0"),
+        ),
+    ],
+)
+def test_a_training_hears_of_its_other_hosts(out, monkeypatch, flags, expected):
+    write_record(out, Record("leave_one_out", read_record(out).runs, (BAD_FIRST,)))
+    assert call(monkeypatch, out, "a/train", *flags) == 2
+    first = log_tail(out, "a/train").splitlines()[0]
+    assert first == " ".join(["$ flan no_such_command", *expected])
+    # The job is the same on one host and on several.
+    assert state_of(out, "a/train").exit_code == 2
+
+
+def test_only_the_first_process_keeps_the_state_and_evaluates(out, monkeypatch):
+    write_record(out, Record("leave_one_out", read_record(out).runs, (GOOD, BAD_FIRST)))
+    flags = ("--num_processes", "2", "--process_id", "1")
+    assert call(monkeypatch, out, "prepare", *flags) == 0
+    assert call(monkeypatch, out, "a/train", *flags) == 2
+    assert (state_of(out, "prepare").status, state_of(out, "a/train").status) == ("waiting",) * 2
+    assert "--distributed" in (out / "jobs" / "a.train" / "log.1.txt").read_text()
+    with pytest.raises(TimeoutError, match="all hosts must see one folder"):
+        job.put_record(out / "none", out / "experiment.json", Hosts(2, 1), patience_s=0)
+    assert call(monkeypatch, out, "prepare", "--process_id", "3") == 2
 
 
 def test_exit_code_of_a_saved_run():

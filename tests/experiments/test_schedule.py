@@ -33,7 +33,7 @@ class FakeHandle:
         if self.left == 0:
             codes = self.backend.codes.get(self.job.name, [0])
             code = codes.pop(0) if len(codes) > 1 else codes[0]
-            status = "done" if code == 0 else "failed"
+            status = {0: "done", 75: "stopped"}.get(code, "failed")
             write_state(self.out, self.job, JobState(status, self.job.key, 1, code))
         return self.left > 0
 
@@ -139,3 +139,10 @@ def test_ctrl_c_stops_what_runs_and_keeps_the_rest(tmp_path, monkeypatch):
     later = FakeBackend()
     run(tmp_path, GRAPH, later, say=lambda line: None)
     assert len(later.started) == 4
+
+
+def test_a_job_that_the_cluster_stopped_goes_on_however_often(tmp_path):
+    backend = FakeBackend({"a/train": [75, 75, 75, 0]})
+    outcome = run(tmp_path, GRAPH, backend, retries=0, say=lambda line: None)
+    assert not outcome.failed
+    assert backend.started.count("a/train") == 4

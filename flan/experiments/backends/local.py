@@ -15,7 +15,14 @@ class LocalBackend:
 
     def start(self, out: Path, job: Job) -> LocalJob:
         """Starts a job; it writes to its log only."""
-        command = [sys.executable, "-m", "flan.experiments.job", str(out), job.name]
+        command = [
+            sys.executable,
+            "-m",
+            "flan.experiments.job",
+            str(out),
+            job.name,
+            "--stop_with_input",
+        ]
         process = subprocess.Popen(
             command,
             # The pipe ends with this process, whatever ends it, and the job notices.
