@@ -190,8 +190,8 @@ class SelfAttention(nn.Module):
             )
             query, key = norm(name="query_norm")(query), norm(name="key_norm")(key)
         if config.positions == "rope":
-            query = rotary(query, positions, config.rope_theta)
-            key = rotary(key, positions, config.rope_theta)
+            query = rotary(query, positions, config.rope_theta, config.rope_scaling)
+            key = rotary(key, positions, config.rope_theta, config.rope_scaling)
 
         scale = root if config.scale_attention else 1.0
         if decode or prefill:

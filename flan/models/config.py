@@ -8,6 +8,7 @@ from typing import Any, Literal
 import jax.numpy as jnp
 
 from flan.models.adapters import Adapter, Lora, SoftPrompt, adapter_from_json, adapter_to_json
+from flan.models.rope_scaling import RopeScaling, scaling_from_json
 
 Positions = Literal["relative", "rope"]
 Remat = Literal["none", "dots", "full"]
@@ -38,6 +39,7 @@ class ModelConfig:
         the initialization of the query projection instead.
       relative_buckets, relative_max_distance: T5's bias table.
       rope_theta: base of the rotary frequencies.
+      rope_scaling: by what they are divided, for long contexts; None leaves them.
       qkv_bias: a bias on the query, key and value projections, as in Qwen2.
       qk_norm: RMSNorm over each head's query and key before the rotation, as in Qwen3.
       context_length: tokens that an imported model was made for: evaluation cuts inputs to it.
@@ -66,6 +68,7 @@ class ModelConfig:
     relative_buckets: int = 32
     relative_max_distance: int = 128
     rope_theta: float = 10_000.0
+    rope_scaling: RopeScaling | None = None
     scale_logits: bool = True
     scale_embeddings: bool = False
     qkv_bias: bool = False
@@ -180,7 +183,8 @@ class ModelConfig:
     def to_json(self) -> dict[str, Any]:
         """Plain values; `ModelConfig.from_json` reads them back."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return {**fields, "adapter": adapter_to_json(self.adapter)}
+        scaling = self.rope_scaling and dataclasses.asdict(self.rope_scaling)
+        return {**fields, "adapter": adapter_to_json(self.adapter), "rope_scaling": scaling}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> ModelConfig:
@@ -189,6 +193,10 @@ class ModelConfig:
         if unknown := values.keys() - known:
             raise ValueError(f"model config has unknown entries {sorted(unknown)}")
         try:
-            return cls(**{**values, "adapter": adapter_from_json(values.get("adapter"))})
+            objects = {
+                "adapter": adapter_from_json(values.get("adapter")),
+                "rope_scaling": scaling_from_json(values.get("rope_scaling")),
+            }
+            return cls(**{**values, **objects})
         except TypeError as error:
             raise ValueError(f"model config is incomplete: {error}") from error

@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax.linen.partitioning import param_with_axes
 
+from flan.models.rope_scaling import RopeScaling
+
 
 def relative_buckets(distance: np.ndarray, num_buckets: int, max_distance: int) -> np.ndarray:
     """T5's buckets of causal distances (arXiv 1910.10683, section 2.1).
@@ -97,19 +99,24 @@ def toeplitz(by_distance: jax.Array) -> jax.Array:
     return flat.reshape(heads, length, 2 * length - 1)[:, :, :length]
 
 
-def rotary(x: jax.Array, positions: jax.Array, theta: float) -> jax.Array:
+def rotary(
+    x: jax.Array, positions: jax.Array, theta: float, scaling: RopeScaling | None = None
+) -> jax.Array:
     """Rotary position embedding (arXiv 2104.09864), halves split as in Llama.
 
     Args:
       x: `[B, L, H, d]`, any float dtype.
       positions: int32 `[B, L]`.
       theta: base of the frequencies.
+      scaling: by what they are divided.
 
     Returns:
       Same shape and dtype; angles are computed in float32.
     """
     half = x.shape[-1] // 2
     frequency = theta ** (-jnp.arange(half, dtype=jnp.float32) / half)
+    if scaling is not None:
+        frequency = frequency / scaling.divisors(2 * half, theta)
     angle = positions[..., None, None].astype(jnp.float32) * frequency  # [B, L, 1, half]
     sin, cos = jnp.sin(angle), jnp.cos(angle)
     first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)

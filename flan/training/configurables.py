@@ -8,6 +8,7 @@ from typing import Any
 from flan.models.adapters import Lora, SoftPrompt, choose_adapter
 from flan.models.config import ModelConfig
 from flan.models.loss import LossConfig
+from flan.models.rope_scaling import RopeScaling
 from flan.partitioning import MeshConfig
 from flan.training.data import InstructionData, TextData
 from flan.training.loop import LoopConfig
@@ -26,6 +27,7 @@ CONFIGURABLES: dict[str, Callable[..., Any]] = {
         MeshConfig,
         ModelConfig,
         OptimizerConfig,
+        RopeScaling,
         RunConfig,
         SeqioData,
         SoftPrompt,

@@ -10,7 +10,10 @@ import numpy as np
 
 from flan.checkpoints.foreign.gguf_file import GgufFile
 from flan.models.config import ModelConfig
+from flan.models.rope_scaling import RopeScaling
 from flan.suggest import unknown_name
+
+DIVISORS = "rope_freqs.weight"  # of the rotary frequencies; no parameter
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +63,7 @@ def read_config(file: GgufFile) -> tuple[str, ModelConfig]:
     embedding = file.infos.get("token_embd.weight")
     if embedding is None:
         raise ValueError(f"{file.path}: tensor 'token_embd.weight' is missing")
+    theta = _shortest(number("rope.freq_base", 10_000.0, float))
     config = ModelConfig(
         vocab_size=embedding.shape[0],
         num_layers=number("block_count"),
@@ -72,7 +76,8 @@ def read_config(file: GgufFile) -> tuple[str, ModelConfig]:
         tie_embeddings="output.weight" not in file.infos,
         scale_attention=True,
         scale_logits=False,
-        rope_theta=_shortest(number("rope.freq_base", 10_000.0, float)),
+        rope_theta=theta,
+        rope_scaling=_scaling(file, name, head, theta),
         norm_epsilon=_shortest(number("attention.layer_norm_rms_epsilon", None, float)),
         context_length=number("context_length"),
         **{"activation": "silu", **ARCHITECTURES[name].switches},
@@ -86,8 +91,9 @@ def _refuse(file: GgufFile, name: str, head: int) -> None:
     unable = []
     if data.get(f"{name}.expert_count"):
         unable.append("experts")
-    if data.get(f"{name}.rope.scaling.type", "none") != "none" or "rope_freqs.weight" in file.infos:
-        unable.append("scaled rotary frequencies")
+    scaling = data.get(f"{name}.rope.scaling.type", "none")
+    if scaling not in ("none", "linear"):
+        unable.append(f"rotary frequencies scaled by {scaling!r}")
     if data.get(f"{name}.rope.dimension_count", head) != head:
         unable.append("a rotation of part of each head")
     if data.get(f"{name}.attention.value_length", head) != head:
@@ -96,6 +102,31 @@ def _refuse(file: GgufFile, name: str, head: int) -> None:
         raise ValueError(
             f"{file.path}: this model has {' and '.join(unable)}, which the network here does not"
         )
+
+
+def _scaling(file: GgufFile, name: str, head: int, theta: float) -> RopeScaling | None:
+    """The scaling that the metadata, or a tensor of divisors, describes."""
+    if file.metadata.get(f"{name}.rope.scaling.type", "none") == "linear":
+        factor = file.metadata.get(f"{name}.rope.scaling.factor")
+        return RopeScaling("linear", _shortest(factor) if isinstance(factor, float) else factor)  # type: ignore[arg-type]
+    if DIVISORS not in file.infos:
+        return None
+    if file.infos[DIVISORS].shape != (head // 2,):
+        raise ValueError(
+            f"{file.path}: {DIVISORS} has shape {list(file.infos[DIVISORS].shape)}, expected "
+            f"[{head // 2}]"
+        )
+    divisors = np.asarray(file.read(DIVISORS), np.float32)
+    # The file keeps what Llama's rule gave, not its numbers: all of Meta's models have the
+    # same ones, but for the factor.
+    slowest = float(divisors.max())
+    scaling = RopeScaling("llama3", slowest if np.isfinite(slowest) and slowest > 0 else 1.0)
+    if not np.allclose(scaling.divisors(head, theta), divisors, rtol=1e-4):
+        raise ValueError(
+            f"{file.path}: {DIVISORS} scales rotary frequencies otherwise than Llama 3.1, which "
+            "the network here does not"
+        )
+    return scaling
 
 
 def _shortest(value: float) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flan.models.config import ModelConfig
+from flan.models.rope_scaling import RopeScaling
 from flan.suggest import unknown_name
 
 
@@ -35,6 +36,13 @@ FAMILIES = {
     "qwen2": Family("Qwen2ForCausalLM", {"qkv_bias": True}),
     "qwen3": Family("Qwen3ForCausalLM", {"qk_norm": True}),
     "gemma": Family("GemmaForCausalLM", {"scale_embeddings": True}, norm_offset=1.0, tied=True),
+}
+# transformers' names of `RopeScaling`'s numbers.
+_SCALING = {
+    "factor": "factor",
+    "low_freq_factor": "low_frequency_factor",
+    "high_freq_factor": "high_frequency_factor",
+    "original_max_position_embeddings": "original_context",
 }
 # transformers' names of our two gates; its plain "gelu" is the exact one, which is another.
 _ACTIVATIONS = {
@@ -82,7 +90,8 @@ def read_config(values: Mapping[str, Any]) -> tuple[Family, ModelConfig]:
     if window is not None and (family.slides or values.get("use_sliding_window")):
         # Up to the window's length nothing slides, and that far the network here is the same.
         context = min(context, size("sliding_window"))
-    theta = real("rope_theta", 10_000.0, {**_rope(values), **values})
+    rope = _rope(values)
+    theta = real("rope_theta", 10_000.0, {**rope, **values})
     return family, ModelConfig(
         vocab_size=size("vocab_size"),
         num_layers=size("num_hidden_layers"),
@@ -97,6 +106,7 @@ def read_config(values: Mapping[str, Any]) -> tuple[Family, ModelConfig]:
         scale_attention=True,
         scale_logits=False,
         rope_theta=theta,
+        rope_scaling=_scaling(rope),
         norm_epsilon=real("rms_norm_eps", 1e-6),
         context_length=context,
         **family.switches,
@@ -143,6 +153,8 @@ def write_config(config: ModelConfig) -> tuple[Family, dict[str, Any]]:
         "attention_bias": False,
         "use_cache": True,
     }
+    if config.rope_scaling is not None:
+        values["rope_scaling"] = _scaling_values(config.rope_scaling)
     if kind == "gemma":
         values["hidden_activation"] = values["hidden_act"]
     return family, values
@@ -156,11 +168,31 @@ def _rope(values: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def _scaling(rope: Mapping[str, Any]) -> RopeScaling | None:
+    kind = _scaling_kind(rope)
+    if kind == "default":
+        return None
+    entries = _SCALING if kind == "llama3" else {"factor": "factor"}
+    if missing := [theirs for theirs in entries if theirs not in rope]:
+        raise ValueError(f"rope_scaling of {kind!r} should have {', '.join(missing)}")
+    return RopeScaling(kind=kind, **{ours: rope[theirs] for theirs, ours in entries.items()})
+
+
+def _scaling_kind(rope: Mapping[str, Any]) -> Any:
+    return rope.get("rope_type", rope.get("type", "default"))
+
+
+def _scaling_values(scaling: RopeScaling) -> dict[str, Any]:
+    entries = _SCALING if scaling.kind == "llama3" else {"factor": "factor"}
+    numbers = {theirs: getattr(scaling, ours) for theirs, ours in entries.items()}
+    return {"rope_type": scaling.kind, **numbers}
+
+
 def _refuse(values: Mapping[str, Any], kind: str, activation: Any) -> None:
     rope = _rope(values)
     unable = []
-    scaling = rope.get("rope_type", rope.get("type", "default"))
-    if scaling != "default":
+    scaling = _scaling_kind(rope)
+    if scaling not in ("default", "linear", "llama3"):
         unable.append(f"rotary frequencies scaled by {scaling!r}")
     if rope.get("partial_rotary_factor", values.get("partial_rotary_factor", 1.0)) != 1.0:
         unable.append("a rotation of part of each head")

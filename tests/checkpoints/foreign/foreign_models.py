@@ -14,6 +14,7 @@ pytest.importorskip("gguf", reason="gguf is not installed")
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 from flan.models.config import ModelConfig
+from flan.models.rope_scaling import RopeScaling
 
 TEXTS = [
     f"The {animal} in the {place} has {count} things.\n\nOPTIONS:\n- yes\n- no"
@@ -44,6 +45,7 @@ LLAMA = ModelConfig(
 FAMILIES = {
     "llama": LLAMA,
     "llama_untied": dataclasses.replace(LLAMA, tie_embeddings=False, num_kv_heads=None),
+    "llama_3": dataclasses.replace(LLAMA, rope_scaling=RopeScaling("llama3", 8.0)),
     "qwen2": dataclasses.replace(LLAMA, qkv_bias=True),
     "qwen3": dataclasses.replace(LLAMA, qk_norm=True, d_head=24),
     "gemma": dataclasses.replace(
@@ -152,6 +154,10 @@ def write_gguf(path, config, flat, *, arch="llama", quantize=None, change=None, 
     writer.add_eos_token_id(2)
     writer.add_bos_token_id(1)
     tensors = gguf_tensors(config, flat, interleaved=arch == "llama")
+    if config.rope_scaling is not None:
+        tensors["rope_freqs.weight"] = config.rope_scaling.divisors(
+            config.d_head, config.rope_theta
+        )
     if change:
         change(writer, tensors)
     for name, x in tensors.items():

@@ -25,6 +25,7 @@ from flan.checkpoints.foreign.detect import detect, open_foreign
 from flan.checkpoints.foreign.import_model import import_model
 from flan.checkpoints.manager import load_for_inference, quiet_orbax
 from flan.data.vocabulary import load_vocabulary
+from flan.models.rope_scaling import RopeScaling
 from flan.partitioning import MeshConfig, make_mesh
 from flan.training.optimizer import OptimizerConfig, make_optimizer
 from flan.training.start import with_initial_params
@@ -181,7 +182,7 @@ def test_a_gguf_file_with_wrong_tensors_is_refused(change, message, tmp_path):
     [
         (lambda w: w.add_expert_count(8), "has experts"),
         (lambda w: w.add_rope_dimension_count(8), "a rotation of part of each head"),
-        (lambda w: w.add_rope_scaling_type(gguf_scaling()), "scaled rotary frequencies"),
+        (lambda w: w.add_rope_scaling_type(gguf_scaling()), "rotary frequencies scaled by 'yarn'"),
     ],
 )
 def test_a_gguf_model_that_the_network_cannot_be_is_refused(change, message, tmp_path):
@@ -285,7 +286,12 @@ def test_a_hostile_index_opens_nothing_elsewhere(weight_map, message, tmp_path):
     ("extra", "message"),
     [
         ({"model_type": "lama"}, "unknown model_type 'lama'. Did you mean 'llama'"),
-        ({"rope_scaling": {"rope_type": "llama3"}}, "rotary frequencies scaled by 'llama3'"),
+        ({"rope_scaling": {"rope_type": "yarn"}}, "rotary frequencies scaled by 'yarn'"),
+        (
+            {"rope_scaling": {"rope_type": "llama3", "factor": 8}},
+            "should have low_freq_factor, high_freq_factor, original_max_position_embeddings",
+        ),
+        ({"rope_scaling": {"type": "linear", "factor": "8"}}, "RopeScaling.factor must be above 0"),
         ({"attention_bias": True}, "biases on all attention projections"),
         ({"quantization_config": {}}, "quantized weights"),
         ({"hidden_act": "relu"}, "activation 'relu'"),
@@ -299,6 +305,46 @@ def test_a_hostile_index_opens_nothing_elsewhere(weight_map, message, tmp_path):
 )
 def test_a_config_that_cannot_be_is_refused(extra, message, tmp_path):
     bad(message, hf(tmp_path, **extra), tmp_path)
+
+
+def test_linear_scaling_in_older_and_newer_files(tmp_path):
+    for number, entry in enumerate(
+        (
+            {"rope_scaling": {"type": "linear", "factor": 2.0}},
+            {"rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 5e4}},
+        )
+    ):
+        (tmp_path / f"{number}").mkdir()
+        config = open_foreign("hf", hf(tmp_path / f"{number}", **entry)).config
+        assert config.rope_scaling == RopeScaling("linear", 2.0)
+
+    def add(writer, tensors):
+        import gguf
+
+        writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
+        writer.add_rope_scaling_factor(2.0)
+
+    path = write_gguf(tmp_path / "m.gguf", LLAMA, random_parameters(LLAMA), change=add)
+    assert open_foreign("gguf", path).config.rope_scaling == RopeScaling("linear", 2.0)
+
+
+@pytest.mark.parametrize(
+    ("divisors", "message"),
+    [
+        (np.ones(7), r"rope_freqs.weight has shape \[7\], expected \[8\]"),
+        (np.linspace(1, 8, 8), "otherwise than Llama 3.1"),
+        (np.full(8, np.nan), "otherwise than Llama 3.1"),
+    ],
+)
+def test_divisors_of_another_rule_are_refused(divisors, message, tmp_path):
+    def add(writer, tensors):
+        tensors["rope_freqs.weight"] = divisors.astype(np.float32)
+
+    bad(
+        message,
+        write_gguf(tmp_path / "m.gguf", LLAMA, random_parameters(LLAMA), change=add),
+        tmp_path,
+    )
 
 
 def test_a_sliding_window_only_shortens_the_context(tmp_path):
