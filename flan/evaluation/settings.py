@@ -96,8 +96,8 @@ class CellSettings:
 
     @property
     def _rows(self) -> int:
-        # A CPU gains nothing from larger batches, which only end in more padding.
-        return self.batch_rows or (2 if jax.default_backend() == "cpu" else 16)
+        # A CPU gains nothing from larger batches, which leave its caches and end in padding.
+        return self.batch_rows or (1 if jax.default_backend() == "cpu" else 16)
 
 
 def cell_details(

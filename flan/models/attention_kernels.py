@@ -35,7 +35,7 @@ class Kernel:
       causal: the mask hides all later keys.
       in_turn: `blocked` takes one head after the other.
       steady: sums are taken so that they give the same bits whatever surrounds a token, in
-        attention (`plain` only), norms and the normalizer of scores.
+        attention (`blocked` always does on CPUs), norms and the normalizer of scores.
     """
 
     name: str
@@ -86,12 +86,11 @@ def choose_kernel(
                 "attention='auto' takes the fastest that can"
             )
         return Kernel(config.attention, causal, in_turn, options and in_turn)
-    # On CPUs the blocks of long rows give other bits than short rows, which plain attention
-    # does not: a score would depend on how its options were packed.
     fastest = {"tpu": "splash", "gpu": "cudnn", "cpu": "blocked"}.get(platform, "plain")
-    if length < _SHORTEST or refusals[fastest] or (options and in_turn):
-        return Kernel("plain", steady=options and in_turn)
-    return Kernel(fastest, causal, in_turn)
+    steady = options and in_turn
+    if (length < _SHORTEST and not steady) or refusals[fastest]:
+        return Kernel("plain", steady=steady)
+    return Kernel(fastest, causal, in_turn, steady)
 
 
 def attend_with(

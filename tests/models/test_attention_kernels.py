@@ -163,6 +163,15 @@ def test_a_backend_gets_its_fastest(monkeypatch, platform, changes, length, caus
     assert choose_kernel(config, 4, length, causal, options=False).name == expected
 
 
+@pytest.mark.parametrize("length", [256, 1280])
+def test_sums_behind_scores_are_steady_on_cpus_alone(monkeypatch, length):
+    for platform in ("cpu", "gpu", "tpu"):
+        monkeypatch.setattr(attention_kernels, "_place", lambda p=platform: (p, {}))
+        for options in (True, False):
+            kernel = choose_kernel(MODEL, 4, length, True, options)
+            assert kernel.steady == (options and platform == "cpu")
+
+
 @pytest.mark.parametrize(
     ("changes", "arguments", "message"),
     [
