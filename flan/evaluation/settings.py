@@ -90,7 +90,8 @@ class CellSettings:
     def generation_shapes(self, parts: int = 1, prefix: int = 0) -> GenerationShapes:
         """Shapes for generation on devices that split rows into `parts`, as `shapes`."""
         # A step reads all weights, however many rows share it.
-        rows = -(-8 * self._rows // parts) * parts
+        slots = 8 * (self.batch_rows or (2 if jax.default_backend() == "cpu" else 16))
+        rows = -(-slots // parts) * parts
         longest = prefix + self.lengths.inputs
         return GenerationShapes(longest, rows, admitted=-(-4 // parts) * parts)
 
