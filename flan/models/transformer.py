@@ -19,7 +19,7 @@ from flax.linen.partitioning import remat, scan_with_axes
 from flan.models.attention import SelfAttention, attention_mask
 from flan.models.attention_kernels import PLAIN, Kernel, choose_kernel
 from flan.models.config import ModelConfig
-from flan.models.layers import Dense, Embed, RMSNorm, constrain
+from flan.models.layers import PRODUCT, Dense, Embed, RMSNorm, constrain
 from flan.models.positions import RelativeBias
 
 
@@ -34,7 +34,10 @@ def _all_but_layouts(primitive: Any, *_: Any, **__: Any) -> bool:
 
 _REMAT_POLICIES = {
     "none": _all_but_layouts,
-    "dots": jax.checkpoint_policies.checkpoint_dots_with_no_batch_dims,
+    "dots": jax.checkpoint_policies.save_from_both_policies(
+        jax.checkpoint_policies.checkpoint_dots_with_no_batch_dims,
+        jax.checkpoint_policies.save_only_these_names(PRODUCT),
+    ),
     "full": jax.checkpoint_policies.nothing_saveable,
 }
 
