@@ -83,7 +83,7 @@ def remove_leftovers(path: Path, everywhere: bool = False) -> None:
         if not (entry.name.startswith(f".{path.name}.") and entry.name.endswith(_SUFFIX)):
             continue
         pid = entry.name.removeprefix(prefix).split(".")[0]
-        dead = entry.name.startswith(prefix) and pid.isdigit() and not _alive(int(pid))
+        dead = entry.name.startswith(prefix) and pid.isdigit() and not alive(int(pid))
         if dead or everywhere:
             shutil.rmtree(entry, ignore_errors=True)
 
@@ -99,11 +99,11 @@ def _rename_unless_there(temporary: Path, path: Path) -> None:
 
 def _prefix(path: Path) -> str:
     """Begins the names of this machine's unfinished folders for a path."""
-    return f".{path.name}.{_machine()}."
+    return f".{path.name}.{machine()}."
 
 
 @functools.cache
-def _machine() -> str:
+def machine() -> str:
     """Names where process ids can be compared: containers may share a host's name."""
     try:
         namespace = f"-{os.stat('/proc/self/ns/pid').st_ino}"
@@ -112,7 +112,8 @@ def _machine() -> str:
     return socket.gethostname() + namespace
 
 
-def _alive(pid: int) -> bool:
+def alive(pid: int) -> bool:
+    """Whether this machine runs a process of that id."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

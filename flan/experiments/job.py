@@ -152,7 +152,8 @@ def run_job(out: Path, name: str, *, hosts: Hosts = _ALONE, stop_with_input: boo
 
 def _noted(out: Path, job: Job, attempt: int, command: _Command, stop_with_input: bool) -> int:
     started = time.time()
-    write_state(out, job, JobState("running", job.key, attempt, None, started, None, os.getpid()))
+    here = (os.getpid(), atomic.machine())
+    write_state(out, job, JobState("running", job.key, attempt, None, started, None, *here))
     code = command.run(stop_with_input)
     endings: dict[int, Status] = {0: "done", EXIT_STOPPED: "stopped"}
     status = endings.get(code, "failed")

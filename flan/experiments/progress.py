@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
+from flan.data import atomic
 from flan.experiments.graph import RUNS, Job
 from flan.experiments.state import JobState, Record, job_folder, read_state
 from flan.suggest import unknown_name
@@ -59,21 +59,12 @@ def log_tail(out: Path, name: str) -> str:
 
 def _word(state: JobState) -> str:
     """The state, and whether its process is still there."""
-    if state.status == "running" and state.process and not _alive(state.process):
+    here = state.machine == atomic.machine()
+    if state.status == "running" and here and state.process and not atomic.alive(state.process):
         return "lost"  # killed with its launcher; the next launch goes on with it
     if state.status == "failed":
         return f"failed ({state.exit_code})"
     return state.status
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
 
 
 def _detail(out: Path, job: Job, state: JobState) -> str:

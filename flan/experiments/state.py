@@ -41,7 +41,8 @@ class JobState:
       attempts: times that it was started.
       exit_code: of the last attempt that ended.
       started, ended: of the last attempt, seconds since 1970.
-      process: of the running attempt, where it runs on this machine.
+      process: of the running attempt, on `machine`.
+      machine: name of the one it runs on.
     """
 
     status: Status = "waiting"
@@ -51,6 +52,7 @@ class JobState:
     started: float | None = None
     ended: float | None = None
     process: int | None = None
+    machine: str | None = None
 
     @property
     def seconds(self) -> float | None:

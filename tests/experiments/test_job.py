@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from flan.data import atomic
 from flan.experiments import job
 from flan.experiments.backends.local import LocalBackend
 from flan.experiments.graph import Job
@@ -15,7 +16,14 @@ from flan.experiments.hosts import Hosts
 from flan.experiments.job import EXIT_STOPPED, run_job
 from flan.experiments.progress import log_tail, progress_rows, unfinished
 from flan.experiments.runs import RunSpec
-from flan.experiments.state import Record, read_record, read_state, write_record
+from flan.experiments.state import (
+    JobState,
+    Record,
+    read_record,
+    read_state,
+    write_record,
+    write_state,
+)
 
 GOOD = Job("prepare", ("--version",))
 BAD = Job("a/train", ("no_such_command",), ("prepare",))
@@ -101,6 +109,16 @@ def test_jobs_end_with_a_killed_launcher(out):
         return False
 
     wait_for(gone)
+
+
+def test_only_this_machine_s_jobs_can_be_seen_to_be_lost(out):
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    good = read_record(out).jobs[0]
+    for machine, word in ((atomic.machine(), "lost"), ("node7", "running")):
+        state = JobState("running", good.key, 1, None, 1.0, None, gone.pid, machine)
+        write_state(out, good, state)
+        assert progress_rows(out, read_record(out))[0][1] == word
 
 
 def call(monkeypatch, *words):
