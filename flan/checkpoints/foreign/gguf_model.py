@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from flan.checkpoints.foreign import names
-from flan.checkpoints.foreign.gguf_config import ARCHITECTURES, read_config
+from flan.checkpoints.foreign.gguf_config import ARCHITECTURES, DIVISORS, read_config
 from flan.checkpoints.foreign.gguf_file import GgufFile
 from flan.checkpoints.foreign.gguf_tokenizer import FoundTokenizer, read_tokenizer
 from flan.checkpoints.foreign.import_model import ForeignModel
@@ -27,7 +27,7 @@ def open_gguf(path: Path) -> ForeignModel:
         parameters=names.parameters(
             config, names.GGUF, interleaved=ARCHITECTURES[architecture].interleaved
         ),
-        ignored=lambda name: False,
+        ignored=lambda name: name == DIVISORS,
         write_vocabulary=lambda folder: _write_tokenizer(tokenizer, folder),
         reads_start=tokenizer.reads_start,
         files=[path],

@@ -66,6 +66,7 @@ def test_hugging_face_weights_arrive_bit_for_bit(name, tmp_path):
     [
         ("llama", "llama"),
         ("llama", "llama_untied"),
+        ("llama", "llama_3"),
         ("qwen2", "qwen2"),
         ("qwen3", "qwen3"),
         ("gemma", "gemma"),
