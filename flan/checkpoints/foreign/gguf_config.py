@@ -64,6 +64,11 @@ def read_config(file: GgufFile) -> tuple[str, ModelConfig]:
     if embedding is None:
         raise ValueError(f"{file.path}: tensor 'token_embd.weight' is missing")
     theta = _shortest(number("rope.freq_base", 10_000.0, float))
+    if data.get(f"{name}.rope.scaling.type", "none") == "linear":
+        factor = number("rope.scaling.factor", None, float)
+        scaling: RopeScaling | None = RopeScaling("linear", _shortest(factor))
+    else:
+        scaling = _llama_scaling(file, head, theta)
     config = ModelConfig(
         vocab_size=embedding.shape[0],
         num_layers=number("block_count"),
@@ -77,7 +82,7 @@ def read_config(file: GgufFile) -> tuple[str, ModelConfig]:
         scale_attention=True,
         scale_logits=False,
         rope_theta=theta,
-        rope_scaling=_scaling(file, name, head, theta),
+        rope_scaling=scaling,
         norm_epsilon=_shortest(number("attention.layer_norm_rms_epsilon", None, float)),
         context_length=number("context_length"),
         **{"activation": "silu", **ARCHITECTURES[name].switches},
@@ -104,11 +109,8 @@ def _refuse(file: GgufFile, name: str, head: int) -> None:
         )
 
 
-def _scaling(file: GgufFile, name: str, head: int, theta: float) -> RopeScaling | None:
-    """The scaling that the metadata, or a tensor of divisors, describes."""
-    if file.metadata.get(f"{name}.rope.scaling.type", "none") == "linear":
-        factor = file.metadata.get(f"{name}.rope.scaling.factor")
-        return RopeScaling("linear", _shortest(factor) if isinstance(factor, float) else factor)  # type: ignore[arg-type]
+def _llama_scaling(file: GgufFile, head: int, theta: float) -> RopeScaling | None:
+    """The scaling that a tensor of divisors describes; None without one."""
     if DIVISORS not in file.infos:
         return None
     if file.infos[DIVISORS].shape != (head // 2,):

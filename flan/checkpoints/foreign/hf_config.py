@@ -37,12 +37,15 @@ FAMILIES = {
     "qwen3": Family("Qwen3ForCausalLM", {"qk_norm": True}),
     "gemma": Family("GemmaForCausalLM", {"scale_embeddings": True}, norm_offset=1.0, tied=True),
 }
-# transformers' names of `RopeScaling`'s numbers.
+# Kind of `RopeScaling` -> transformers' names of its numbers.
 _SCALING = {
-    "factor": "factor",
-    "low_freq_factor": "low_frequency_factor",
-    "high_freq_factor": "high_frequency_factor",
-    "original_max_position_embeddings": "original_context",
+    "linear": {"factor": "factor"},
+    "llama3": {
+        "factor": "factor",
+        "low_freq_factor": "low_frequency_factor",
+        "high_freq_factor": "high_frequency_factor",
+        "original_max_position_embeddings": "original_context",
+    },
 }
 # transformers' names of our two gates; its plain "gelu" is the exact one, which is another.
 _ACTIVATIONS = {
@@ -172,7 +175,7 @@ def _scaling(rope: Mapping[str, Any]) -> RopeScaling | None:
     kind = _scaling_kind(rope)
     if kind == "default":
         return None
-    entries = _SCALING if kind == "llama3" else {"factor": "factor"}
+    entries = _SCALING[kind]
     if missing := [theirs for theirs in entries if theirs not in rope]:
         raise ValueError(f"rope_scaling of {kind!r} should have {', '.join(missing)}")
     return RopeScaling(kind=kind, **{ours: rope[theirs] for theirs, ours in entries.items()})
@@ -183,8 +186,8 @@ def _scaling_kind(rope: Mapping[str, Any]) -> Any:
 
 
 def _scaling_values(scaling: RopeScaling) -> dict[str, Any]:
-    entries = _SCALING if scaling.kind == "llama3" else {"factor": "factor"}
-    numbers = {theirs: getattr(scaling, ours) for theirs, ours in entries.items()}
+    entries = _SCALING[scaling.kind].items()
+    numbers = {theirs: getattr(scaling, ours) for theirs, ours in entries}
     return {"rope_type": scaling.kind, **numbers}
 
 
@@ -192,7 +195,7 @@ def _refuse(values: Mapping[str, Any], kind: str, activation: Any) -> None:
     rope = _rope(values)
     unable = []
     scaling = _scaling_kind(rope)
-    if scaling not in ("default", "linear", "llama3"):
+    if scaling not in ("default", *_SCALING):
         unable.append(f"rotary frequencies scaled by {scaling!r}")
     if rope.get("partial_rotary_factor", values.get("partial_rotary_factor", 1.0)) != 1.0:
         unable.append("a rotation of part of each head")
