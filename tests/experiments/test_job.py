@@ -4,9 +4,9 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
+from cheap_jobs import BAD, GOOD, state_of, wait_for
 
 from flan.data import atomic
 from flan.experiments import job
@@ -15,39 +15,15 @@ from flan.experiments.graph import Job
 from flan.experiments.hosts import Hosts
 from flan.experiments.job import EXIT_STOPPED, run_job
 from flan.experiments.progress import log_tail, progress_rows, unfinished
-from flan.experiments.runs import RunSpec
 from flan.experiments.state import (
     JobState,
     Record,
     read_record,
-    read_state,
     write_record,
     write_state,
 )
 
-GOOD = Job("prepare", ("--version",))
-BAD = Job("a/train", ("no_such_command",), ("prepare",))
 BAD_FIRST = Job("a/train", ("no_such_command",))
-
-
-@pytest.fixture
-def out(tmp_path):
-    # Watches the experiment itself, which is never done while it watches.
-    endless = Job("a/eval", ("status", str(tmp_path), "--watch", "--every", "0.2"))
-    run = RunSpec(name="a", mixture="flan_sst2", evaluate=("nli",), held_out=("nli",))
-    write_record(tmp_path, Record("leave_one_out", (run,), (GOOD, BAD, endless)))
-    return tmp_path
-
-
-def wait_for(condition, seconds=60):
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "nothing happened"
-        time.sleep(0.05)
-
-
-def state_of(out, name):
-    return read_state(out, next(j for j in read_record(out).jobs if j.name == name))
 
 
 def test_jobs_share_what_they_compile_unless_told_where(out, monkeypatch):

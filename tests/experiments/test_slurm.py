@@ -3,20 +3,15 @@
 import json
 import os
 import sys
-import time
 
 import pytest
+from cheap_jobs import BAD, GOOD, job_named, state_of, wait_for
 
 from flan.experiments import schedule
 from flan.experiments.backends.slurm import RunJob, SlurmBackend, SlurmSettings
 from flan.experiments.graph import Job
-from flan.experiments.runs import RunSpec
-from flan.experiments.state import Record, read_record, read_state, write_record
 
 pytest.importorskip("submitit", reason="submitit is not installed")
-
-GOOD = Job("prepare", ("--version",))
-BAD = Job("a/train", ("no_such_command",), ("prepare",))
 
 # Stands for sbatch, srun, sacct and scancel: one job a submission, begun at once.
 SLURM = """#!{python}
@@ -50,15 +45,6 @@ elif tool == "scancel":
 
 
 @pytest.fixture
-def out(tmp_path):
-    # Watches the experiment itself, which is never done while it watches.
-    endless = Job("a/eval", ("status", str(tmp_path / "out"), "--watch", "--every", "0.2"))
-    run = RunSpec(name="a", mixture="flan_sst2", evaluate=("nli",), held_out=("nli",))
-    write_record(tmp_path / "out", Record("leave_one_out", (run,), (GOOD, BAD, endless)))
-    return tmp_path / "out"
-
-
-@pytest.fixture
 def slurm(tmp_path, monkeypatch):
     """The folder where submitted scripts lie."""
     tools, queue = tmp_path / "bin", tmp_path / "queue"
@@ -70,21 +56,6 @@ def slurm(tmp_path, monkeypatch):
         (tools / name).symlink_to(tools / "sbatch")
     monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
     return queue
-
-
-def wait_for(condition, seconds=60):
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "nothing happened"
-        time.sleep(0.05)
-
-
-def job_named(out, name):
-    return next(j for j in read_record(out).jobs if j.name == name)
-
-
-def state_of(out, name):
-    return read_state(out, job_named(out, name))
 
 
 def test_a_graph_through_the_local_executor(out):

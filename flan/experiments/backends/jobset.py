@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from flan.experiments.backends.checks import check_at_least_one
 from flan.experiments.backends.files import SUBMIT, to_yaml
 from flan.experiments.backends.units import Unit, unit_name, units, waves
 from flan.experiments.graph import Job
@@ -62,11 +63,7 @@ class JobSetSettings:
     retries: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("per_host", "hosts", "slices"):
-            if getattr(self, name) < 1:
-                raise ValueError(
-                    f"JobSetSettings.{name} must be at least 1, got {getattr(self, name)}"
-                )
+        check_at_least_one(self, "per_host", "hosts", "slices")
         if self.slices > 1 and not self.tpu:
             raise ValueError(
                 f"JobSetSettings.slices is {self.slices}, but {self.resource} has no slices: set hosts"

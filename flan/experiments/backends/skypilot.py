@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
+from flan.experiments.backends.checks import check_at_least_one
 from flan.experiments.backends.files import SUBMIT, to_yaml
 from flan.experiments.backends.units import Unit, units, waves
 from flan.experiments.graph import Job
@@ -59,8 +60,7 @@ class SkyPilotSettings:
             raise ValueError(
                 f"SkyPilotSettings.storage must be a bucket such as gs://bucket, got {self.storage!r}"
             )
-        if self.nodes < 1:
-            raise ValueError(f"SkyPilotSettings.nodes must be at least 1, got {self.nodes}")
+        check_at_least_one(self, "nodes")
         if self.tpu(self.accelerators) and self.nodes > 1:
             raise ValueError(
                 f"SkyPilotSettings.nodes is {self.nodes}, but SkyPilot takes a TPU slice as one: "

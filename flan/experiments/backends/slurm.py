@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from flan.data import atomic
+from flan.experiments.backends.checks import check_at_least_one
 from flan.experiments.graph import Job
 from flan.experiments.state import JobState, job_folder, read_state, write_state
 
@@ -64,11 +65,7 @@ class SlurmSettings:
     def __post_init__(self) -> None:
         if self.cluster not in ("slurm", "local"):
             raise ValueError(f"SlurmSettings.cluster must be slurm or local, got {self.cluster!r}")
-        for name in ("nodes", "cpus_per_task", "timeout_min"):
-            if getattr(self, name) < 1:
-                raise ValueError(
-                    f"SlurmSettings.{name} must be at least 1, got {getattr(self, name)}"
-                )
+        check_at_least_one(self, "nodes", "cpus_per_task", "timeout_min")
         if self.gpus_per_node < 0:
             raise ValueError(
                 f"SlurmSettings.gpus_per_node must not be negative, got {self.gpus_per_node}"
