@@ -65,3 +65,10 @@ def copy_vocabulary(vocabulary: Path, model_dir: Path) -> None:
         return
     with atomic.new_folder(target) as folder:
         shutil.copytree(vocabulary, folder, dirs_exist_ok=True)
+
+
+def split_step(path: Path) -> tuple[Path, int | None]:
+    """A model folder, or one of its checkpoints, -> (model folder, step or None)."""
+    if path.name.isdigit() and path.parent.name == CHECKPOINTS:
+        return path.parent.parent, int(path.name)
+    return path, None

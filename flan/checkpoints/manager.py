@@ -8,19 +8,17 @@ import itertools
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
 from flan.checkpoints import integrity, layout
 from flan.checkpoints.scores import SCORES, KeepBest, Scores, best_of, goodness
 from flan.models.adapters import Adapter
 from flan.models.config import ModelConfig
-from flan.models.merge import merged
-from flan.training.state import TrainState, init_params
-from flan.training.trainable import join, split
+from flan.training.state import TrainState
+from flan.training.trainable import join
 
 # Runtime settings: a checkpoint does not depend on them.
 RUNTIME_SETTINGS = ("dtype", "param_dtype", "remat", "attention", "dropout_rate", "context_length")
@@ -290,107 +288,6 @@ def check_same_model(found: ModelConfig, wanted: ModelConfig, where: Path) -> No
 
 def _described(adapter: Adapter | None) -> str:
     return "all parameters" if adapter is None else repr(adapter)
-
-
-def split_step(path: Path) -> tuple[Path, int | None]:
-    """A model folder, or one of its checkpoints, -> (model folder, step or None)."""
-    if path.name.isdigit() and path.parent.name == layout.CHECKPOINTS:
-        return path.parent.parent, int(path.name)
-    return path, None
-
-
-@dataclasses.dataclass(frozen=True)
-class InferenceCheckpoint:
-    """A model ready to be evaluated.
-
-    Attributes:
-      params: the parameters, float32 or bfloat16 as stored; LoRA is merged into them.
-      model_config: the network.
-      vocabulary_dir: its vocabulary.
-      step: gradient steps it has had.
-      metadata: what training wrote: seeds, receipt hash, vocabulary fingerprint, gin.
-    """
-
-    params: Any
-    model_config: ModelConfig
-    vocabulary_dir: Path
-    step: int
-    metadata: dict[str, Any]
-
-
-def load_for_inference(
-    path: str | Path,
-    step: int | Literal["best"] | None = None,
-    shardings: Any = None,
-    ema: bool = False,
-) -> InferenceCheckpoint:
-    """A trained model from its folder (or one of its `checkpoints/<step>` folders).
-
-    Args:
-      path: the folder.
-      step: which checkpoint, `best` for the one with the best dev scores; the newest by
-        default.
-      shardings: a tree of shardings like the stored parameters (LoRA's among them), for a
-        mesh; else one device.
-      ema: the averaged parameters (float32) instead of the last ones.
-
-    Raises:
-      FileNotFoundError: there is no such folder, or it holds no model.
-      CheckpointError: it holds no finished checkpoint of that step, or a damaged one, or no
-        averaged parameters.
-    """
-    model_dir, named = split_step(Path(path))
-    step = named if step is None else step
-    if not model_dir.is_dir():
-        raise FileNotFoundError(f"no checkpoint at {path}: the folder does not exist")
-    config = layout.read_model_config(model_dir)
-    if shardings is None:
-        device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-        shapes = jax.eval_shape(lambda: init_params(config, jax.random.key(0)))
-        shardings = jax.tree.map(lambda _: device, shapes)
-    manager = CheckpointManager(model_dir, read_only=True)
-    try:
-        number = manager.best_step() if step == "best" else step
-        params, config, found, metadata = restore_merged(manager, config, shardings, number, ema)
-    finally:
-        manager.close()
-    vocabulary = model_dir / layout.VOCABULARY
-    return InferenceCheckpoint(params, config, vocabulary, found, metadata)
-
-
-def restore_merged(
-    manager: CheckpointManager,
-    config: ModelConfig,
-    shardings: Any,
-    step: int | None = None,
-    ema: bool = False,
-) -> tuple[Any, ModelConfig, int, dict[str, Any]]:
-    """Parameters with LoRA merged, the config of the network they are of, step and metadata.
-
-    Args:
-      manager: of the model folder.
-      config: what was trained there.
-      shardings: a tree of shardings like its parameters.
-      step: of the checkpoint; the newest by default.
-      ema: averaged ones (float32) of those that were trained.
-
-    Raises CheckpointError as `CheckpointManager.restore_params` does.
-    """
-    shapes = jax.eval_shape(lambda: init_params(config, jax.random.key(0)))
-    abstract = jax.tree.map(
-        lambda s, sharding: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=sharding),
-        shapes,
-        shardings,
-    )
-    averaged = None
-    if ema:
-        trained, abstract = split(config, abstract)
-        averaged = jax.tree.map(
-            lambda s: jax.ShapeDtypeStruct(s.shape, jnp.float32, sharding=s.sharding), trained
-        )
-    params, found, metadata = manager.restore_params(abstract, step, averaged)
-    params, plain = merged(params, config)
-    return params, plain, found, metadata
 
 
 def quiet_orbax() -> None:

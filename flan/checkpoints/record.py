@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from flan.checkpoints import layout
-from flan.checkpoints.manager import CheckpointManager, split_step
+from flan.checkpoints.manager import CheckpointManager
 from flan.data import atomic
 from flan.data.training_record import RECORD_FILE, ROWS_FILE, TrainingRecord, read_record
 
@@ -25,7 +25,7 @@ def checkpoint_record(path: Path, step: int | None = None) -> TrainingRecord | N
       CheckpointError: there is no such checkpoint, or it cannot be read.
       ValueError: a damaged record.
     """
-    model_dir, named = split_step(path)
+    model_dir, named = layout.split_step(path)
     reader = CheckpointManager(model_dir, read_only=True)
     try:
         _, metadata = reader.metadata(named if step is None else step)
@@ -52,7 +52,7 @@ def carry_record(source: Path, out: Path) -> None:
         conversion gave a record.
       out: the finished conversion.
     """
-    model_dir, _ = split_step(source)
+    model_dir, _ = layout.split_step(source)
     if (model_dir / layout.CHECKPOINTS).is_dir():
         record, folder = checkpoint_record(source), model_dir
     else:

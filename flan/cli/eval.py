@@ -125,7 +125,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--batch_rows",
         type=int,
         metavar="N",
-        help="rows of full length in a batch; no result depends on it (default: 2 on a CPU, else 16)",
+        help="rows of full length in a batch, of answers 8 times as many; no result depends on it (default: 1, of answers 2, on a CPU, else 16)",
     )
     parser.add_argument(
         "--dtype",

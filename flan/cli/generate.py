@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=16,
         metavar="N",
-        help="prompts decoded together (default: 16)",
+        help="prompts of full length decoded together (default: 16)",
     )
     parser.add_argument(
         "--json",

@@ -11,7 +11,7 @@ import numpy as np
 from flan.evaluation.generation import GenerationShapes, generate
 from flan.evaluation.model import EvaluationModel
 from flan.evaluation.prompts import Format, Lengths, answer_text, generation_requests
-from flan.evaluation.settings import CellSettings
+from flan.evaluation.settings import CellSettings, generation_shapes
 from flan.models.decoding import admit, advance, empty_slots
 from flan.models.sampling import Decoding
 from flan.templates.template import Rendered
@@ -53,7 +53,7 @@ def answer_prompts(
       input_length: tokens read at most; what is cut is counted.
       max_new_tokens: tokens written at most.
       decoding: how tokens are chosen; greedily by default.
-      batch_rows: prompts decoded together; no answer depends on it.
+      batch_rows: prompts of full length decoded together; no answer depends on it.
 
     Raises:
       ValueError: an empty prompt, a number below 1, or more new tokens than the model's
@@ -65,8 +65,6 @@ def answer_prompts(
     requests = generation_requests(
         [_plain(p) for p in prompts], model.vocabulary, form, Lengths(input_length, 2), model.prefix
     )
-    parts = model.parts
-    rows = -(-batch_rows // parts) * parts
     longest = len(model.prefix) + input_length
     stops = model.newline_ids if form == "baseline" else ()
     with model.running():
@@ -78,7 +76,7 @@ def answer_prompts(
             start_id=model.start_id,
             max_new_tokens=max_new_tokens,
             decoding=decoding,
-            shapes=GenerationShapes(longest, rows, admitted=-(-4 // parts) * parts),
+            shapes=generation_shapes(longest, batch_rows, model.parts),
         )
     return [
         Answer(

@@ -12,8 +12,14 @@ import numpy as np
 
 from flan.evaluation.prompts import GenerationRequest
 from flan.models.beam_search import beam_search
-from flan.models.decoding import Slots, admit, advance, empty_slots
+from flan.models.decoding import Slots, admit, advance, empty_slots, only
 from flan.models.sampling import Decoding
+
+# Prompts of the shortest kind decoded together, over those of the longest.
+_MOST_MORE = 4
+# When no prompt waits and all but one slot in four are free, the rest goes on in a batch of that
+# size, which a step is faster for; each size is a program to compile, small ones gain too little.
+_SHRINK, _WORTH_SHRINKING = 4, 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,18 +28,21 @@ class GenerationShapes:
 
     Attributes:
       prompt_length: the longest prompt.
-      batch_rows: prompts decoded together.
+      batch_rows: prompts of full length decoded together. Shorter ones come in larger numbers,
+        up to `_MOST_MORE` times as many, since a step reads all weights whoever shares it.
       shortest: the shortest padded length; lengths double up to `prompt_length`.
       admitted: prompts read together; as many slots must be free before more are read.
+      multiple: what numbers of rows are divisible by.
     """
 
     prompt_length: int = 1024
     batch_rows: int = 8
     shortest: int = 64
     admitted: int = 4
+    multiple: int = 1
 
     def __post_init__(self) -> None:
-        if min(self.prompt_length, self.batch_rows, self.shortest, self.admitted) < 1:
+        if min(dataclasses.astuple(self)) < 1:
             raise ValueError(f"generation shapes must be positive, got {self}")
 
     def of(self, length: int) -> int:
@@ -47,6 +56,26 @@ class GenerationShapes:
         while padded < length:
             padded *= 2
         return min(padded, self.prompt_length)
+
+    def half_way(self, padded: int, length: int) -> int:
+        """What a prompt is read at: its padded length, or 3/4 of that where it fits."""
+        less = min(-(-padded * 3 // 64) * 16, padded)
+        return less if length <= less else padded
+
+    def slots(self, length: int, most: int, prompts: int) -> int:
+        """Prompts of padded length `length`, with `most` new tokens, decoded together."""
+        more = min((self.prompt_length + most) // (length + most), _MOST_MORE)
+        rows = 1
+        while rows < min(self.batch_rows * more, prompts):
+            rows *= 2
+        return self._rounded(min(rows, self.batch_rows * more))
+
+    def smaller(self, slots: int) -> int | None:
+        """The size that a batch of so many slots shrinks to; None where it does not."""
+        return self._rounded(slots // _SHRINK) if slots >= _WORTH_SHRINKING else None
+
+    def _rounded(self, rows: int) -> int:
+        return -(-rows // self.multiple) * self.multiple
 
 
 def generate(
@@ -144,8 +173,10 @@ def _decode(
 
     A finished row gives its slot to the next prompt, so that none waits for the slowest.
     """
-    rows, together = shapes.batch_rows, min(shapes.admitted, shapes.batch_rows)
-    waiting = collections.deque(prompts)
+    rows = shapes.slots(length, most, len(prompts))
+    together = min(shapes.admitted, rows)
+    # Sorted, so that those read together are padded to about their own length.
+    waiting = collections.deque(sorted(prompts, key=lambda prompt: len(prompt.tokens)))
     held: dict[int, _Prompt] = {}
     slots: Slots = empty_slots(model, params, rows, length + most, most)
     while waiting or held:
@@ -155,11 +186,16 @@ def _decode(
             taken, free = free[: len(new)], free[len(new) :]
             places = np.full(together, rows, np.int32)
             places[: len(taken)] = taken
-            slots = admit(
-                model, params, slots, places, *_padded(new, together, length), start_id=start_id
-            )
+            padded = _padded(new, together, shapes.half_way(length, len(new[-1].tokens)))
+            slots = admit(model, params, slots, places, *padded, start_id=start_id)
             held.update(zip(taken, new, strict=True))
-        until = max(len(held) - together, 0) if waiting else 0
+        smaller = shapes.smaller(rows)
+        if smaller and not waiting and len(held) <= smaller:
+            places = np.resize(np.array(list(held), np.int32), smaller)
+            slots, held = only(slots, places, len(held)), dict(enumerate(held.values()))
+            rows = smaller
+            continue
+        until = max(len(held) - together, 0) if waiting else smaller or 0
         slots = advance(model, params, slots, jnp.int32(most), jnp.int32(until), decoding, stops)
         busy, lengths, written = map(np.asarray, (slots.busy, slots.lengths, slots.written))
         for slot in [s for s in held if not busy[s]]:

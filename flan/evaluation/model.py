@@ -130,13 +130,13 @@ def load_model(
         devices.
     """
     from flan.checkpoints import layout
-    from flan.checkpoints.manager import load_for_inference, split_step
+    from flan.checkpoints.inference import load_for_inference
     from flan.checkpoints.record import record_in
     from flan.models.transformer import Transformer
 
     if label is not None:
         safe_name("checkpoint name", label)
-    model_dir, _ = split_step(Path(checkpoint))
+    model_dir, _ = layout.split_step(Path(checkpoint))
     placement = shardings = None
     if model_dir.is_dir():
         stored = layout.read_model_config(model_dir)

@@ -35,8 +35,8 @@ class CellSettings:
       lengths: tokens read and written at most.
       seed: of the exemplars that few-shot modes draw.
       decoding: how answers are written where there are no options.
-      batch_rows: rows of full length in a batch; changes speed and memory only. None takes
-        2 on a CPU and 16 elsewhere.
+      batch_rows: rows of full length in a batch, of answers 8 times as many; changes speed
+        and memory only. None takes 1 (2 for answers) on a CPU and 16 elsewhere.
     """
 
     mode: Mode = Mode()  # noqa: RUF009 - frozen
@@ -91,14 +91,18 @@ class CellSettings:
         """Shapes for generation on devices that split rows into `parts`, as `shapes`."""
         # A step reads all weights, however many rows share it.
         slots = 8 * (self.batch_rows or (2 if jax.default_backend() == "cpu" else 16))
-        rows = -(-slots // parts) * parts
-        longest = prefix + self.lengths.inputs
-        return GenerationShapes(longest, rows, admitted=-(-4 // parts) * parts)
+        return generation_shapes(prefix + self.lengths.inputs, slots, parts)
 
     @property
     def _rows(self) -> int:
         # A CPU gains nothing from larger batches, which leave its caches and end in padding.
         return self.batch_rows or (1 if jax.default_backend() == "cpu" else 16)
+
+
+def generation_shapes(longest: int, slots: int, parts: int) -> GenerationShapes:
+    """Shapes for prompts up to `longest` on devices that split rows into `parts`."""
+    rows, admitted = (-(-number // parts) * parts for number in (slots, 4))
+    return GenerationShapes(longest, rows, admitted=admitted, multiple=parts)
 
 
 def cell_details(

@@ -118,8 +118,11 @@ def attend_cached(
     batch, _, heads, size = query.shape
     kv_heads = key.shape[1]
     grouped = query.reshape(batch, kv_heads, heads // kv_heads, size)
-    logits = jnp.einsum("bkgd,bksd->bkgs", grouped, key, preferred_element_type=jnp.float32)
-    logits = logits.reshape(batch, heads, 1, -1) * scale
+    # Keys first: with the few queries first, the product is up to three times slower on CPUs.
+    # The barrier keeps XLA from turning it round again.
+    logits = jnp.einsum("bksd,bkgd->bksg", key, grouped, preferred_element_type=jnp.float32)
+    logits = jax.lax.optimization_barrier(logits)
+    logits = logits.swapaxes(2, 3).reshape(batch, heads, 1, -1) * scale
     if bias is not None:
         logits = logits + bias
     weights = jax.nn.softmax(jnp.where(mask, logits, MASKED), axis=-1).astype(value.dtype)

@@ -149,6 +149,25 @@ def admit(
     )
 
 
+@jax.jit
+def only(slots: Slots, places: jax.Array, busy: jax.Array) -> Slots:
+    """Some slots as a batch of their own.
+
+    Args:
+      slots: with caches in any state.
+      places: int32 `[M]`, which; one may come several times.
+      busy: int32, how many of them are left busy, from the first on.
+    """
+
+    def pick(whole: jax.Array) -> jax.Array:
+        # [1, B], or [..., B, K, S, d].
+        return jnp.take(whole, places, axis=1 if whole.ndim == 2 else whole.ndim - 4)
+
+    cache, *rest = slots
+    few = Slots(jax.tree.map(pick, cache), *(part[places] for part in rest))
+    return few._replace(busy=few.busy & (jnp.arange(len(places)) < busy))
+
+
 @functools.partial(
     jax.jit, static_argnames=("model", "decoding", "stop_ids"), donate_argnames=("slots",)
 )

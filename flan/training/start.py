@@ -16,13 +16,8 @@ import numpy as np
 from jax.sharding import Mesh
 
 from flan.checkpoints import layout
-from flan.checkpoints.manager import (
-    CheckpointError,
-    CheckpointManager,
-    check_same_model,
-    restore_merged,
-    split_step,
-)
+from flan.checkpoints.inference import restore_merged
+from flan.checkpoints.manager import CheckpointError, CheckpointManager, check_same_model
 from flan.data.vocabulary import Vocabulary
 from flan.models.adapters import Adapter, Lora, SoftPrompt
 from flan.models.config import ModelConfig
@@ -52,7 +47,7 @@ def choose_model(
 
 def _network(model: ModelConfig | None, initial: Path | None) -> ModelConfig:
     if initial:
-        source, _ = split_step(initial)
+        source, _ = layout.split_step(initial)
         if not source.is_dir():
             raise FileNotFoundError(f"INITIAL_CHECKPOINT_PATH {initial}: no such folder")
         found = layout.read_model_config(source)
@@ -78,7 +73,7 @@ def choose_vocabulary(
         return make(folder)
     candidates = [model_dir / layout.VOCABULARY]
     if initial:
-        source, _ = split_step(initial)
+        source, _ = layout.split_step(initial)
         candidates.append(source / layout.VOCABULARY)
     for candidate in candidates:
         if candidate.is_dir():
@@ -88,7 +83,7 @@ def choose_vocabulary(
 
 def check_initial(path: Path, model_config: ModelConfig, vocabulary: Vocabulary) -> None:
     """CheckpointError unless a run of this model and vocabulary can start from a checkpoint."""
-    source, step = split_step(path)
+    source, step = layout.split_step(path)
     found = layout.read_model_config(source)
     check_same_model(found.plain, model_config.plain, source)
     if found.prompt_ids and found.prompt_ids != model_config.prompt_ids:
@@ -126,7 +121,7 @@ def with_initial_params(
     with embeddings gets some of the first `vocab_size`. Raises CheckpointError where the
     checkpoint cannot be read.
     """
-    source, step = split_step(initial)
+    source, step = layout.split_step(initial)
     stored = dataclasses.replace(
         layout.read_model_config(source), param_dtype=model_config.param_dtype
     )

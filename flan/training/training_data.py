@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from flan.catalog.registry import get_dataset
-from flan.checkpoints.manager import split_step
+from flan.checkpoints import layout
 from flan.checkpoints.record import checkpoint_record
 from flan.data import atomic, training_record
 from flan.data.row_prints import Prints, SourcePrints
@@ -120,7 +120,7 @@ def new_record(
     unknown: list[str] = []
     rows: list[Prints | TrainingRows] = []
     if initial is not None:
-        source, _ = split_step(initial)
+        source, _ = layout.split_step(initial)
         name = source.resolve().name
         if stored := checkpoint_record(initial):
             runs += stored.runs

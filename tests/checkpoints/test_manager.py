@@ -12,15 +12,14 @@ import numpy as np
 import pytest
 
 from flan.checkpoints import layout
+from flan.checkpoints.inference import load_for_inference
 from flan.checkpoints.integrity import describe, opened, sealed, verify
 from flan.checkpoints.manager import (
     CheckpointError,
     CheckpointManager,
     DamagedCheckpointError,
     check_same_model,
-    load_for_inference,
     quiet_orbax,
-    split_step,
 )
 from flan.partitioning import MeshConfig, make_mesh
 from flan.testing.tiny import TINY_MODEL
@@ -70,7 +69,7 @@ def test_loading_for_inference_needs_the_folder_only(folder):
     assert (newest.step, newest.model_config) == (6, TINY_MODEL)
     named = load_for_inference(folder / layout.CHECKPOINTS / "3")
     assert (named.step, named.metadata) == (3, {"seed": 3})
-    assert split_step(folder) == (folder, None)
+    assert layout.split_step(folder) == (folder, None)
 
 
 def test_averaged_parameters_are_read_where_they_were_kept(folder, tmp_path):
@@ -111,9 +110,10 @@ def largest(folder):
     return max((p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
 
 
-def flip(path, place):
+def flip(path, place=None):
     content = bytearray(path.read_bytes())
-    content[place] ^= 1
+    # Orbax spreads arrays over files of sizes that change from run to run.
+    content[len(content) // 2 if place is None else place] ^= 1
     path.write_bytes(content)
 
 
@@ -127,7 +127,7 @@ def empty(folder):
 
 
 DAMAGES = {
-    "flipped bit": lambda folder: flip(largest(folder / "state/ocdbt.process_0"), 50_000),
+    "flipped bit": lambda folder: flip(largest(folder / "state/ocdbt.process_0")),
     "flipped bit near the start": lambda folder: flip(largest(folder / "state"), 64),
     "flipped metadata": lambda folder: flip(folder / "metadata/metadata", 9),
     "truncated": lambda folder: truncate(largest(folder)),

@@ -14,7 +14,8 @@ import pytest
 
 from flan.catalog.registry import get_dataset
 from flan.checkpoints import layout
-from flan.checkpoints.manager import CheckpointManager, load_for_inference, quiet_orbax
+from flan.checkpoints.inference import load_for_inference
+from flan.checkpoints.manager import CheckpointManager, quiet_orbax
 from flan.cli.main import main
 from flan.data.example_rows import demo_examples
 from flan.data.vocabulary import train_sentencepiece

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from flan.checkpoints import layout
-from flan.checkpoints.manager import load_for_inference
+from flan.checkpoints.inference import load_for_inference
 from flan.cli.main import main
 from flan.cli.train import EXIT_PREEMPTED
 from flan.processes import connect, share

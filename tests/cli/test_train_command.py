@@ -18,7 +18,7 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
 from flan.checkpoints import layout
-from flan.checkpoints.manager import load_for_inference
+from flan.checkpoints.inference import load_for_inference
 from flan.checkpoints.record import checkpoint_record
 from flan.cli.main import main
 from flan.cli.train import EXIT_NON_FINITE, EXIT_PREEMPTED

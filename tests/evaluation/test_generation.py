@@ -3,8 +3,10 @@ import dataclasses
 import numpy as np
 import pytest
 
+from flan.evaluation import generation
 from flan.evaluation.generation import GenerationShapes, generate
 from flan.evaluation.prompts import GenerationRequest
+from flan.models import decoding
 from flan.models.sampling import Decoding
 
 SHAPES = GenerationShapes(prompt_length=32, batch_rows=3, shortest=16)
@@ -77,6 +79,44 @@ def test_bad_prompts_are_refused(tiny_model):
 
 def test_padded_lengths():
     assert [SHAPES.of(n) for n in (1, 8, 9, 16, 17, 32)] == [16, 16, 16, 16, 32, 32]
+
+
+def test_lengths_that_prompts_are_read_at():
+    assert [SHAPES.half_way(32, n) for n in (17, 32)] == [32, 32]
+    assert [SHAPES.half_way(128, n) for n in (65, 96, 97)] == [96, 96, 128]
+    assert SHAPES.half_way(1016, 700) == 768
+    assert SHAPES.half_way(10, 9) == 10
+
+
+@pytest.mark.parametrize("multiple", [1, 3])
+def test_short_prompts_come_in_larger_numbers(multiple):
+    shapes = GenerationShapes(prompt_length=1024, batch_rows=12, multiple=multiple)
+    slots = [shapes.slots(length, 256, 10**4) for length in (1024, 512, 256, 64)]
+    assert slots == [12, 12, 24, 48]
+    assert shapes.slots(64, 256, 5) == (8 if multiple == 1 else 9)
+    assert shapes.smaller(48) == 12
+    assert shapes.smaller(24) is None
+
+
+def test_the_last_answers_go_on_in_a_smaller_batch(tiny_model, monkeypatch):
+    prompts = random_prompts(7, 40)
+    shapes = GenerationShapes(prompt_length=32, batch_rows=32, shortest=32)
+    free = generate(*tiny_model, prompts, eos_id=10**6, max_new_tokens=9, shapes=SHAPES)
+    # Most rows end after a token or two.
+    stops = tuple({answer[1] for answer in free[:36]})
+    kept = []
+
+    def seen(slots, places, busy):
+        kept.append((len(slots.token), len(places), int(busy)))
+        return decoding.only(slots, places, busy)
+
+    monkeypatch.setattr(generation, "only", seen)
+    how = {"eos_id": EOS, "stop_ids": stops, "max_new_tokens": 9}
+    found = generate(*tiny_model, prompts, **how, shapes=shapes)
+    assert found == generate(*tiny_model, prompts, **how, shapes=SHAPES)
+    ((before, after, busy),) = kept
+    assert (before, after) == (32, 8)
+    assert 0 < busy <= 8
 
 
 def test_stop_tokens_end_an_answer_and_stay(tiny_model):

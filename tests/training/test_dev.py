@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from flan.checkpoints import layout
-from flan.checkpoints.manager import CheckpointError, CheckpointManager, load_for_inference
+from flan.checkpoints.inference import load_for_inference
+from flan.checkpoints.manager import CheckpointError, CheckpointManager
 from flan.data.dev_examples import DevExamples, DevRow
 from flan.models.transformer import Transformer
 from flan.partitioning import MeshConfig, make_mesh

@@ -8,7 +8,6 @@ from flan.checkpoints import layout
 from flan.checkpoints.foreign import gguf_file
 from flan.checkpoints.foreign.import_model import ForeignModel
 from flan.checkpoints.foreign.t5x_files import is_t5x
-from flan.checkpoints.manager import split_step
 
 
 def detect(path: Path, kind: str = "auto") -> tuple[str, Path]:
@@ -62,7 +61,7 @@ def _kind(path: Path) -> str:
             f"{path} is no model that can be read: expected a GGUF file, or a folder of Hugging "
             "Face (config.json), T5X, or ours (model.json)"
         )
-    if (split_step(path)[0] / layout.MODEL_FILE).is_file():
+    if (layout.split_step(path)[0] / layout.MODEL_FILE).is_file():
         return "flan"
     if (path / "config.json").is_file():
         return "hf"

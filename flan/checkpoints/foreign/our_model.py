@@ -12,7 +12,7 @@ import numpy as np
 
 from flan.checkpoints import layout
 from flan.checkpoints.foreign.names import parameter_shapes
-from flan.checkpoints.manager import CheckpointError, CheckpointManager, split_step
+from flan.checkpoints.manager import CheckpointError, CheckpointManager
 from flan.data.vocabulary import load_vocabulary
 
 
@@ -48,7 +48,7 @@ class OurModel:
     """
 
     def __init__(self, path: Path):
-        self.path, named = split_step(path)
+        self.path, named = layout.split_step(path)
         stored = layout.read_model_config(self.path)
         if stored.prompt_ids:
             raise ValueError(

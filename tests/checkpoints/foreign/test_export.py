@@ -30,7 +30,8 @@ from flan.checkpoints.foreign.export_tokenizer import sentencepiece_tokenizer
 from flan.checkpoints.foreign.import_model import import_model
 from flan.checkpoints.foreign.our_model import OurModel
 from flan.checkpoints.foreign.safetensors_io import SafetensorsFiles
-from flan.checkpoints.manager import CheckpointManager, load_for_inference, quiet_orbax
+from flan.checkpoints.inference import load_for_inference
+from flan.checkpoints.manager import CheckpointManager, quiet_orbax
 from flan.cli.main import main
 from flan.data.hugging_face_vocabulary import HuggingFaceVocabulary, save_hugging_face
 from flan.data.vocabulary import load_vocabulary, train_sentencepiece

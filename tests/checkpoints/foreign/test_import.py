@@ -23,7 +23,8 @@ from foreign_models import (
 
 from flan.checkpoints.foreign.detect import detect, open_foreign
 from flan.checkpoints.foreign.import_model import import_model
-from flan.checkpoints.manager import load_for_inference, quiet_orbax
+from flan.checkpoints.inference import load_for_inference
+from flan.checkpoints.manager import quiet_orbax
 from flan.data.vocabulary import load_vocabulary
 from flan.models.rope_scaling import RopeScaling
 from flan.partitioning import MeshConfig, make_mesh

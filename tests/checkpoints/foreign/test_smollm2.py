@@ -129,7 +129,7 @@ def test_the_export_is_the_same_model_for_transformers(reference, ours, prompts,
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from flan.checkpoints.manager import load_for_inference
+    from flan.checkpoints.inference import load_for_inference
     from flan.cli.main import main
 
     exported, back = tmp_path / "exported", tmp_path / "back"

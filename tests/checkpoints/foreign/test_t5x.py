@@ -11,7 +11,8 @@ from foreign_models import as_tree, random_parameters
 
 from flan.checkpoints.foreign.detect import detect, open_foreign
 from flan.checkpoints.foreign.import_model import import_model
-from flan.checkpoints.manager import load_for_inference, quiet_orbax
+from flan.checkpoints.inference import load_for_inference
+from flan.checkpoints.manager import quiet_orbax
 from flan.data.vocabulary import train_sentencepiece
 from flan.models.config import ModelConfig
 
