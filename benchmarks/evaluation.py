@@ -7,9 +7,9 @@
 (r) rank classification of real rows through the FLAN templates: examples a second, ours
     against lm-evaluation-harness's `hf` model, which gets our token ids. Ours also computes
     what PMI needs.
-(g) greedy generation: tokens a second, ours against `transformers.generate` with 16 prompts
-    in a batch, both with an EOS that never comes (every row writes all its tokens) and with
-    the real one.
+(g) greedy generation: tokens a second, ours as `flan eval` batches it against
+    `transformers.generate` with 16 prompts in a batch, both with an EOS that never comes (every
+    row writes all its tokens) and with the real one.
 
 Both sides take turns, a chunk of the work each, so that a busy machine slows both alike.
 Seconds are of the wall clock; ours are also given without compiling, which a longer run
@@ -32,7 +32,7 @@ import numpy as np
 
 from flan.catalog.registry import get_dataset
 from flan.evaluation.cached_rows import CachedRowStore
-from flan.evaluation.generation import GenerationShapes, generate
+from flan.evaluation.generation import generate
 from flan.evaluation.model import EvaluationModel, load_model
 from flan.evaluation.modes import Mode, templates_for
 from flan.evaluation.prompts import GenerationRequest, RankRequest, rank_requests
@@ -74,7 +74,7 @@ def main() -> int:
     parser.add_argument("--parts", default="rg")
     parser.add_argument("--rows", type=int, default=20, help="of each dataset (default: 20)")
     parser.add_argument("--templates", type=int, default=3, help="of each dataset (default: 3)")
-    parser.add_argument("--prompts", type=int, default=48, help="for (g) (default: 48)")
+    parser.add_argument("--prompts", type=int, default=64, help="for (g) (default: 64)")
     parser.add_argument("--new_tokens", type=int, default=64, help="for (g) (default: 64)")
     parser.add_argument("--chunks", type=int, default=4, help="turns (default: 4)")
     parser.add_argument("--threads", type=int, default=2, help="of torch (default: 2)")
@@ -209,7 +209,7 @@ def race(
                 eos_id=eos,
                 start_id=model.start_id,
                 max_new_tokens=args.new_tokens,
-                shapes=GenerationShapes(128, 16, 128),
+                shapes=CellSettings().generation_shapes(model.parts),
             )
         written["ours"] += sum(map(len, answers))
         for i, answer in zip(part, answers, strict=True):

@@ -15,6 +15,9 @@ from flan.models.beam_search import beam_search
 from flan.models.decoding import Slots, admit, advance, empty_slots, only
 from flan.models.sampling import Decoding
 
+# Tokens of padding that must be saved before prompts are read at a length of their own, which
+# is a program to compile: on CPUs, about as long as it takes to read them.
+_WORTH_COMPILING = 2**14
 # Prompts of the shortest kind decoded together, over those of the longest.
 _MOST_MORE = 4
 # When no prompt waits and all but one slot in four are free, the rest goes on in a batch of that
@@ -57,10 +60,11 @@ class GenerationShapes:
             padded *= 2
         return min(padded, self.prompt_length)
 
-    def half_way(self, padded: int, length: int) -> int:
-        """What a prompt is read at: its padded length, or 3/4 of that where it fits."""
+    def half_way(self, padded: int, lengths: Sequence[int]) -> int:
+        """3/4 of a padded length, where reading prompts of some lengths at that is worth it."""
         less = min(-(-padded * 3 // 64) * 16, padded)
-        return less if length <= less else padded
+        saved = sum(length <= less for length in lengths) * (padded - less)
+        return less if saved >= _WORTH_COMPILING else padded
 
     def slots(self, length: int, most: int, prompts: int) -> int:
         """Prompts of padded length `length`, with `most` new tokens, decoded together."""
@@ -177,6 +181,7 @@ def _decode(
     together = min(shapes.admitted, rows)
     # Sorted, so that those read together are padded to about their own length.
     waiting = collections.deque(sorted(prompts, key=lambda prompt: len(prompt.tokens)))
+    less = shapes.half_way(length, [len(prompt.tokens) for prompt in waiting])
     held: dict[int, _Prompt] = {}
     slots: Slots = empty_slots(model, params, rows, length + most, most)
     while waiting or held:
@@ -186,7 +191,7 @@ def _decode(
             taken, free = free[: len(new)], free[len(new) :]
             places = np.full(together, rows, np.int32)
             places[: len(taken)] = taken
-            padded = _padded(new, together, shapes.half_way(length, len(new[-1].tokens)))
+            padded = _padded(new, together, less if len(new[-1].tokens) <= less else length)
             slots = admit(model, params, slots, places, *padded, start_id=start_id)
             held.update(zip(taken, new, strict=True))
         smaller = shapes.smaller(rows)

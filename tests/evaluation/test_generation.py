@@ -81,11 +81,27 @@ def test_padded_lengths():
     assert [SHAPES.of(n) for n in (1, 8, 9, 16, 17, 32)] == [16, 16, 16, 16, 32, 32]
 
 
-def test_lengths_that_prompts_are_read_at():
-    assert [SHAPES.half_way(32, n) for n in (17, 32)] == [32, 32]
-    assert [SHAPES.half_way(128, n) for n in (65, 96, 97)] == [96, 96, 128]
-    assert SHAPES.half_way(1016, 700) == 768
-    assert SHAPES.half_way(10, 9) == 10
+def test_many_short_prompts_are_read_at_a_length_of_their_own(tiny_model, monkeypatch):
+    assert SHAPES.half_way(128, [90] * 511 + [97] * 99) == 128
+    assert SHAPES.half_way(128, [90] * 512 + [97] * 99) == 96
+    assert SHAPES.half_way(1016, [700] * 1000) == 768
+    assert SHAPES.half_way(10, [9] * 10**6) == 10
+
+    prompts = random_prompts(8, 9)
+    shapes = GenerationShapes(prompt_length=64, batch_rows=4, shortest=64, admitted=2)
+    how = {"eos_id": EOS, "max_new_tokens": 4, "shapes": shapes}
+    expected = generate(*tiny_model, prompts, **how)
+    read = set()
+
+    def seen(model, params, slots, places, tokens, *rest, **more):
+        read.add(tokens.shape)
+        return decoding.admit(model, params, slots, places, tokens, *rest, **more)
+
+    monkeypatch.setattr(generation, "_WORTH_COMPILING", 1)
+    monkeypatch.setattr(generation, "admit", seen)
+    long = GenerationRequest(tuple(range(3, 60)))
+    assert generate(*tiny_model, [*prompts, long], **how)[:-1] == expected
+    assert read == {(2, 48), (2, 64)}
 
 
 @pytest.mark.parametrize("multiple", [1, 3])
