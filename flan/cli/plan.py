@@ -10,6 +10,7 @@ not exist; where the model says no vocabulary size, 32,000 is assumed.
 
   --topology v3:8x8, v4:4x4x4       chips along each axis (a v3 chip is two devices)
              v3-128, tpu-v4-128, v5p-64, v5litepod-16, v6e-8    as Google Cloud counts them
+             2xv5p-64, 2xv4:4x4x4   two such slices, which a data center's network connects
              cpu, cpu:8, gpu        devices of this machine
 
   --search tries meshes, remat policies and microbatches, the most promising first.

@@ -32,6 +32,7 @@ class Chip:
     libtpu: dict[str, str] = dataclasses.field(default_factory=dict, hash=False)
     axes: int = 0
     wraps: int = 0
+    dcn_gb_s: float | None = None
     kinds: tuple[str, ...] = ()
 
     @property

@@ -20,6 +20,10 @@ _SENT = {
     "collective-broadcast": lambda n: 1,
     "collective-permute": lambda n: 1,
 }
+# What libtpu makes of a collective among slices: each device sends to its host, and gets back.
+_TRANSFER = re.compile(
+    r'_xla_megascale_target="\{([\d,:]+)\}[^"]*",_xla_megascale_transfer_type="(\w+)"'
+)
 _IOTA = re.compile(r"replica_groups=\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?")
 _LISTED = re.compile(r"replica_groups=\{(\{[\d,]*\}(?:,\{[\d,]*\})*)?\}")
 _MESH = re.compile(
@@ -37,7 +41,8 @@ class Collective:
 
     Attributes:
       kind: `all-gather`, `all-reduce`, ...
-      group: numbers of the devices (places in the mesh, row by row) in the first group.
+      group: numbers of the devices (places in the mesh, row by row) in the first group; empty
+        for what goes to other slices.
       bytes: sent by a device, in the ring algorithm.
     """
 
@@ -78,6 +83,20 @@ def collective(
     if len(group) < 2:
         return None
     return Collective(kind, group, operand_bytes * _SENT[kind](len(group)))
+
+
+def transfer_between_slices(instruction: Instruction, operand_bytes: int) -> Collective | None:
+    """What a `send` gives to other slices, in the ring algorithm; None for any other one."""
+    found = _TRANSFER.search(instruction.attributes)
+    if instruction.opcode != "send" or not found:
+        return None
+    slices = 0
+    for part in found[1].split(","):
+        first, _, last = part.partition(":")
+        slices += int(last or first) - int(first) + 1
+    kind = found[2].lower().replace("_", "-")
+    share = _SENT.get(kind, lambda n: 1)(slices)
+    return Collective(f"{kind} between slices", (), operand_bytes * share)
 
 
 def first_group(attributes: str, num_devices: int) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import jaxlib.version
 
 from flan import partitioning
 from flan.data.batch import Batch, row_length
@@ -220,7 +221,7 @@ def compile_step(work: Work, devices: Sequence[Any]) -> Program:
         memory = Memory(parameters, optimizer, _device_bytes(batch), max(0, rest), 0)
         return Program(memory, "", placed, time.perf_counter() - began, available)
     elapsed = time.perf_counter() - began
-    stats, text = compiled.memory_analysis(), compiled.as_text()
+    stats, text = compiled.memory_analysis(), _text(compiled)
     assert stats is not None, "this backend tells no memory"
     assert text is not None, "this backend tells no text"
     fresh = stats.output_size_in_bytes - stats.alias_size_in_bytes
@@ -232,6 +233,21 @@ def compile_step(work: Work, devices: Sequence[Any]) -> Program:
         stats.generated_code_size_in_bytes,
     )
     return Program(memory, text, placed, elapsed)
+
+
+def _text(compiled: Any) -> str | None:
+    """The optimized program; ValueError where a libtpu of another version wrote it."""
+    try:
+        text: str | None = compiled.as_text()
+    except jax.errors.JaxRuntimeError as error:
+        # jaxlib reads what libtpu wrote, whose instructions it may not know.
+        reason = str(error).strip().split("\n")[0]
+        raise ValueError(
+            f"the compiled program cannot be read by jaxlib {jaxlib.version.__version__} "
+            f'({reason}); where libtpu is of another version, pip install "jax[tpu]=='
+            f'{jax.__version__}" brings the one that belongs to it'
+        ) from error
+    return text
 
 
 def _size(number: str, unit: str) -> int:

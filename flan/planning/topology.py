@@ -20,6 +20,7 @@ log = logging.getLogger("flan")
 EXTRA = "tpu-planning"
 _SHAPE = re.compile(r"(?:tpu-)?([a-z0-9]+):(\d+(?:x\d+){0,2})")
 _COUNTED = re.compile(r"(?:tpu-)?([a-z0-9]+)-(\d+)")
+_SLICES = re.compile(r"(\d+)x(?=[a-z])")
 _LOCAL = re.compile(r"(cpu|gpu|cuda)(?::(\d+))?")
 # libtpu asks the cloud's metadata server for all this, waits for an answer and complains.
 _QUIET = {
@@ -42,13 +43,15 @@ class Topology:
       name: in one spelling, `v3:8x8`.
       devices: JAX devices, real or described.
       chip: figures; None where the file has none.
-      shape: chips along each axis of the interconnect; empty where there is none.
+      shape: chips along each axis of a slice's interconnect; empty where there is none.
+      slices: how many slices, which a data center's network connects.
     """
 
     name: str
     devices: list[Any]
     chip: Chip | None
     shape: tuple[int, ...] = ()
+    slices: int = 1
 
     @property
     def num_chips(self) -> int:
@@ -60,10 +63,13 @@ class Topology:
 
         A group sends along the axes that its chips are spread over, both ways around where
         the axis closes to a ring. Cores that share a chip share its links. Devices of one
-        chip alone are taken to talk at the speed of one axis.
+        chip alone are taken to talk at the speed of one axis, and an empty group is what
+        `flan.planning.collectives` gives for devices of several slices.
         """
         if self.chip is None:
             return None
+        if not group:
+            return self.chip.dcn_gb_s * 1e9 / self.chip.devices if self.chip.dcn_gb_s else None
         if not self.shape:
             return self.chip.link_gb_s * 1e9
         coords = [tuple(device.coords) for device in group]
@@ -78,8 +84,8 @@ def find_topology(name: str) -> Topology:
     """The devices that a name means.
 
     `v3:8x8` gives chips along each axis; `v3-128`, `tpu-v4-128`, `v5p-64`, `v5litepod-16`,
-    `v6e-8` count as Google Cloud does (cores up to v5p, chips for v5e and v6e); `cpu`, `cpu:8`
-    and `gpu` are devices of this machine.
+    `v6e-8` count as Google Cloud does (cores up to v5p, chips for v5e and v6e); `2xv5p-64` are
+    two such slices; `cpu`, `cpu:8` and `gpu` are devices of this machine.
 
     Raises:
       ValueError: a name that means nothing, or libtpu is not installed.
@@ -88,6 +94,9 @@ def find_topology(name: str) -> Topology:
     if local := _LOCAL.fullmatch(text):
         return _local(local[1], int(local[2]) if local[2] else None)
     by_name = {n: chip for chip in chips().values() for n in chip.names}
+    slices = 1
+    if several := _SLICES.match(text):
+        slices, text = int(several[1]), text[several.end() :]
     if shape := _SHAPE.fullmatch(text):
         chip = by_name.get(shape[1])
         sides = tuple(int(side) for side in shape[2].split("x"))
@@ -98,13 +107,20 @@ def find_topology(name: str) -> Topology:
         chip = None
     if chip is None:
         raise ValueError(unknown_name("topology", name, _examples()))
-    return _described(chip, sides, name)
+    if slices != 1 and (slices < 1 or chip.dcn_gb_s is None):
+        able = ", ".join(c.name for c in chips().values() if c.dcn_gb_s is not None)
+        raise ValueError(
+            f"topology {name!r}: {slices} slices of {chip.name}; there are 1 or more slices, and "
+            f"several of {able}"
+        )
+    return _described(chip, sides, slices, name)
 
 
 def _examples() -> list[str]:
     named = ["v2-32", "v3-128", "v4-128", "v5litepod-16", "v5e-16", "v5p-64", "v6e-8"]
     shaped = ["v3:8x8", "v4:4x4x4", "v5e:4x4", "v5p:4x4x4", "v6e:2x4"]
-    return [*shaped, *named, *(f"tpu-{n}" for n in named), "cpu", "cpu:8", "gpu"]
+    several = ["2xv5p-64", "2xv4:4x4x4"]
+    return [*shaped, *named, *several, *(f"tpu-{n}" for n in named), "cpu", "cpu:8", "gpu"]
 
 
 def _sides(chip: Chip, count: int, name: str) -> tuple[int, ...]:
@@ -123,8 +139,8 @@ def _sides(chip: Chip, count: int, name: str) -> tuple[int, ...]:
     return tuple(s for s in sides if s > 1) + tuple(s for s in sides if s == 1)
 
 
-def _described(chip: Chip, sides: tuple[int, ...], name: str) -> Topology:
-    """A slice as libtpu describes it."""
+def _described(chip: Chip, sides: tuple[int, ...], slices: int, name: str) -> Topology:
+    """Slices as libtpu describes them."""
     if len(sides) != chip.axes or min(sides) < 1:
         raise ValueError(
             f"topology {name!r}: {chip.name} slices have {chip.axes} axes, as in "
@@ -133,17 +149,18 @@ def _described(chip: Chip, sides: tuple[int, ...], name: str) -> Topology:
     if importlib.util.find_spec("libtpu") is None:
         raise ValueError(
             f"planning for {name!r} needs libtpu, which compiles for TPUs without one: "
-            f'pip install "flan-jax[{EXTRA}]", or pip install libtpu'
+            f'pip install "flan-jax[{EXTRA}]", or pip install "jax[tpu]"'
         )
     for key, value in _QUIET.items():
         os.environ.setdefault(key, value)
     from jax.experimental import topologies
 
     shape = "x".join(map(str, sides))
-    options = dict(chip.libtpu)
+    options: dict[str, Any] = dict(chip.libtpu)
+    several = {"num_slices": slices} if slices > 1 else {}
     try:
         described = topologies.get_topology_desc(
-            platform="tpu", topology_name=f"{options.pop('name')}:{shape}", **options
+            platform="tpu", topology_name=f"{options.pop('name')}:{shape}", **options, **several
         )
     except (RuntimeError, ValueError) as error:
         # Slices smaller than a host have no other hosts to be divided into.
@@ -153,8 +170,10 @@ def _described(chip: Chip, sides: tuple[int, ...], name: str) -> Topology:
             platform="tpu",
             topology_name=f"{chip.libtpu['name']}:{shape}",
             chips_per_host_bounds=(*sides, 1),
+            **several,
         )
-    return Topology(f"{chip.name}:{shape}", list(described.devices), chip, sides)
+    full_name = f"{chip.name}:{shape}" if slices == 1 else f"{slices}x{chip.name}:{shape}"
+    return Topology(full_name, list(described.devices), chip, sides, slices)
 
 
 def _first_line(error: Exception) -> str:

@@ -124,6 +124,38 @@ def test_bytes_sent_by_each_kind():
     assert sent("%a = f32[4] all-reduce(%p), replica_groups={{0},{1}}", 16) is None
 
 
+@pytest.mark.parametrize(
+    ("slices", "transfer", "kind", "size"),
+    [
+        ("1,2", "ALL_REDUCE", "all-reduce", 64),
+        ("1:4", "ALL_REDUCE", "all-reduce", 96),
+        ("1:2,4", "REDUCE_SCATTER", "reduce-scatter", 64 * 2 / 3),
+        ("1,2,3", "ALL_GATHER", "all-gather", 128),
+        ("1,2", "ONE_TO_ONE", "one-to-one", 64),
+    ],
+)
+def test_what_goes_to_other_slices(slices, transfer, kind, size):
+    # As libtpu prints it: the host takes a buffer, and gives another one back.
+    handler = '_xla_host_transfer_handler_name="xla_megascale_runtime"'
+    target = (
+        f'_xla_megascale_target="{{{slices}}}x{{0:3}}",_xla_megascale_transfer_type="{transfer}"'
+    )
+    sends = f"channel_id=2, is_host_transfer=true, frontend_attributes={{{handler},{target}}}"
+    text = f"""ENTRY %main (p: f32[16]) -> f32[16] {{
+  %p = f32[16]{{0:T(8,128)}} parameter(0)
+  %t = token[] after-all()
+  %send = (f32[16]{{0:T(8,128)}}, u32[], token[]) send(%p, %t), {sends}
+  %recv = (f32[16]{{0:T(8,128)}}, u32[], token[]) recv(%t), {sends}
+  %d = token[] send-done(%send), channel_id=2, is_host_transfer=true
+  %r = (f32[16]{{0:T(8,128)}}, token[]) recv-done(%recv), channel_id=1, is_host_transfer=true
+  ROOT %g = f32[16]{{0:T(8,128)}} get-tuple-element(%r), index=0
+}}
+"""
+    assert dict(count(text, 8).collectives) == {(f"{kind} between slices", ()): size}
+    # Any other sending to a host is none of it.
+    assert not count(text.replace("_xla_megascale", "_other"), 8).collectives
+
+
 def test_started_collectives_count_once():
     text = """ENTRY %main (p: f32[4]) -> f32[16] {
   %p = f32[4]{0} parameter(0)

@@ -134,6 +134,28 @@ def test_what_the_compiler_says_of_too_large_a_step_is_kept(eight, monkeypatch):
     assert made.to_json()["fits"] is False
 
 
+class Unreadable:
+    """A program of a libtpu that is newer than jaxlib."""
+
+    def lower(self, *arguments):
+        return self
+
+    def compile(self):
+        return self
+
+    def memory_analysis(self):
+        return None
+
+    def as_text(self):
+        raise jax.errors.JaxRuntimeError("INTERNAL: RET_CHECK failure async-update\nmore")
+
+
+def test_a_libtpu_of_another_version_is_named_with_its_remedy(eight, monkeypatch):
+    monkeypatch.setattr("flan.planning.program.make_train_step", lambda *arguments: Unreadable())
+    with pytest.raises(ValueError, match=r"RET_CHECK failure async-update\); .*jax\[tpu\]=="):
+        estimate(WORK, Topology("v3", eight.devices, chips()["v3"]))
+
+
 def test_candidates_are_possible_and_the_search_takes_the_best(eight, monkeypatch):
     four = Topology("cpu:4", eight.devices[:4], None)
     work = dataclasses.replace(WORK, rows=2, length=16)

@@ -65,6 +65,10 @@ def test_counted_names_have_the_usual_shapes(name, sides):
         ("v4:8x8", "v4 slices have 3 axes, as in v4:4x4x4"),
         ("v3:0x8", "v3 slices have 2 axes"),
         ("", "unknown topology ''"),
+        ("2xv3:8x8", "2 slices of v3.*several of v4, v5e, v5p, v6e"),
+        ("0xv4:4x4x4", "0 slices of v4; there are 1 or more"),
+        ("2xv5p-63", "power of two of cores, got 63"),
+        ("2xcpu:4", "unknown topology '2xcpu:4'"),
         ("cpu:9", "asks for 9 devices, there are 8"),
     ],
 )
@@ -100,6 +104,9 @@ def test_a_group_sends_along_the_axes_it_is_spread_over():
     assert slice_.bandwidth(plane) == pytest.approx(2 * one_way)
     pod = Topology("v3:32x32", [], chip, (32, 32))
     assert pod.bandwidth([Device(x, 0, 0) for x in range(32)]) == pytest.approx(2 * one_way)
+    both = Topology("2xv5p:4x4x4", [], chips()["v5p"], (4, 4, 4), 2)
+    assert both.bandwidth([]) == pytest.approx(50e9 / 8)
+    assert slice_.bandwidth([]) is None
     gpu = Topology("gpu:8", [], chips()["h100"])
     assert gpu.bandwidth(row) == pytest.approx(450e9)
     assert Topology("cpu:8", [], None).bandwidth(row) is None
@@ -116,12 +123,15 @@ def test_a_group_sends_along_the_axes_it_is_spread_over():
         ("v5litepod-16", "TPU v5 lite", 16, 16),
         ("v6e-8", "TPU v6 lite", 8, 8),
         ("v6e-1", "TPU v6 lite", 1, 1),
+        ("2xv4:2x2x1", "TPU v4", 8, 8),
+        ("3xv5e-1", "TPU v5 lite", 3, 3),
     ],
 )
 def test_slices_as_libtpu_describes_them(name, devices, number, num_chips):
     found = find_topology(name)
     assert {d.device_kind for d in found.devices} == {devices}
     assert (len(found.devices), found.num_chips) == (number, num_chips)
+    assert len({getattr(d, "slice_index", None) for d in found.devices}) == found.slices
     assert found.chip is not None
     assert peak_flops(devices) == pytest.approx(found.chip.device_flops("bfloat16"), rel=0.03)
 
