@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+import tempfile
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -210,8 +212,11 @@ def compile_step(work: Work, devices: Sequence[Any]) -> Program:
     parameters = _device_bytes(state.params)
     optimizer = _device_bytes(state) - parameters
     placed = list(mesh.devices.flat)
+    dump = tempfile.TemporaryDirectory()
+    # The program's text as the compiler prints it, for where jaxlib cannot read the program.
+    printed = {"xla_dump_to": dump.name, "xla_dump_hlo_as_text": True, "xla_dump_hlo_pass_re": ""}
     try:
-        compiled = lowered.compile()
+        compiled = lowered.compile(compiler_options=printed if _is_tpu(devices) else None)
     except jax.errors.JaxRuntimeError as error:
         needed = _NEEDED.search(str(error))
         if not needed:
@@ -221,7 +226,8 @@ def compile_step(work: Work, devices: Sequence[Any]) -> Program:
         memory = Memory(parameters, optimizer, _device_bytes(batch), max(0, rest), 0)
         return Program(memory, "", placed, time.perf_counter() - began, available)
     elapsed = time.perf_counter() - began
-    stats, text = compiled.memory_analysis(), _text(compiled)
+    stats, text = compiled.memory_analysis(), _text(compiled, Path(dump.name))
+    dump.cleanup()
     assert stats is not None, "this backend tells no memory"
     assert text is not None, "this backend tells no text"
     fresh = stats.output_size_in_bytes - stats.alias_size_in_bytes
@@ -235,12 +241,21 @@ def compile_step(work: Work, devices: Sequence[Any]) -> Program:
     return Program(memory, text, placed, elapsed)
 
 
-def _text(compiled: Any) -> str | None:
-    """The optimized program; ValueError where a libtpu of another version wrote it."""
+def _is_tpu(devices: Sequence[Any]) -> bool:
+    return bool(getattr(devices[0], "platform", "") == "tpu")
+
+
+def _text(compiled: Any, dump: Path) -> str | None:
+    """The optimized program; ValueError where neither jaxlib nor the compiler tells it.
+
+    jaxlib 0.10 cannot read some that use the SparseCores of v5p and v6e.
+    """
     try:
         text: str | None = compiled.as_text()
     except jax.errors.JaxRuntimeError as error:
-        # jaxlib reads what libtpu wrote, whose instructions it may not know.
+        printed = list(dump.glob("*.after_optimizations.txt"))
+        if printed:
+            return max(printed, key=lambda path: path.stat().st_size).read_text(encoding="utf-8")
         reason = str(error).strip().split("\n")[0]
         raise ValueError(
             f"the compiled program cannot be read by jaxlib {jaxlib.version.__version__} "

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import pytest
@@ -117,7 +119,7 @@ class TooLarge:
     def lower(self, *arguments):
         return self
 
-    def compile(self):
+    def compile(self, compiler_options):
         raise jax.errors.JaxRuntimeError(
             "RESOURCE_EXHAUSTED: E1000: CompileTimeHbmOom: Ran out of memory on HBM, the total "
             "memory required for HLO temporaries (15.75G) exceeds available HBM (15.48G)."
@@ -134,20 +136,44 @@ def test_what_the_compiler_says_of_too_large_a_step_is_kept(eight, monkeypatch):
     assert made.to_json()["fits"] is False
 
 
+PRINTED = """ENTRY %main (p: f32[8,8]) -> f32[8,8] {
+  %p = f32[8,8]{1,0} parameter(0)
+  ROOT %d = f32[8,8]{1,0} dot(%p, %p), lhs_contracting_dims={1}, rhs_contracting_dims={0}
+}
+"""
+
+
 class Unreadable:
-    """A program of a libtpu that is newer than jaxlib."""
+    """A program with instructions that jaxlib does not know."""
 
     def lower(self, *arguments):
         return self
 
-    def compile(self):
+    def compile(self, compiler_options):
+        if compiler_options:
+            folder = Path(compiler_options["xla_dump_to"])
+            (folder / "module_0.jit_step.after_optimizations.txt").write_text(PRINTED)
         return self
 
     def memory_analysis(self):
-        return None
+        return SimpleNamespace(
+            output_size_in_bytes=0,
+            alias_size_in_bytes=0,
+            temp_size_in_bytes=7,
+            generated_code_size_in_bytes=0,
+        )
 
     def as_text(self):
         raise jax.errors.JaxRuntimeError("INTERNAL: RET_CHECK failure async-update\nmore")
+
+
+def test_a_program_that_jaxlib_cannot_read_is_taken_as_the_compiler_printed_it(eight, monkeypatch):
+    monkeypatch.setattr("flan.planning.program.make_train_step", lambda *arguments: Unreadable())
+    monkeypatch.setattr("flan.planning.program._is_tpu", lambda devices: True)
+    made = estimate(WORK, Topology("v5p", eight.devices, chips()["v5p"]))
+    assert made.program.text == PRINTED
+    assert made.program.memory.temporary == 7
+    assert made.counts.matrix_flops == 2 * 8 * 8 * 8
 
 
 def test_a_libtpu_of_another_version_is_named_with_its_remedy(eight, monkeypatch):
