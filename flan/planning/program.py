@@ -214,7 +214,11 @@ def compile_step(work: Work, devices: Sequence[Any]) -> Program:
     placed = list(mesh.devices.flat)
     dump = tempfile.TemporaryDirectory()
     # The program's text as the compiler prints it, for where jaxlib cannot read the program.
-    printed = {"xla_dump_to": dump.name, "xla_dump_hlo_as_text": True, "xla_dump_hlo_pass_re": ""}
+    printed: dict[str, str | bool] = {
+        "xla_dump_to": dump.name,
+        "xla_dump_hlo_as_text": True,
+        "xla_dump_hlo_pass_re": "",
+    }
     try:
         compiled = lowered.compile(compiler_options=printed if _is_tpu(devices) else None)
     except jax.errors.JaxRuntimeError as error:
