@@ -69,7 +69,7 @@ def run(
 
     Raises KeyboardInterrupt once all jobs have stopped; they go on in the next launch.
     """
-    waiting = [job for job in jobs if read_state(out, job).status != "done"]
+    waiting = _not_done(out, jobs)
     done = {job.name for job in jobs} - {job.name for job in waiting}
     if done:
         say(f"{len(done)} of {len(jobs)} jobs are done already")
@@ -111,6 +111,19 @@ def run(
         raise
     blocked = tuple(job.name for job in waiting)
     return Outcome(tuple(j.name for j in jobs if j.name in done), tuple(failed), blocked)
+
+
+def _not_done(out: Path, jobs: Sequence[Job]) -> list[Job]:
+    """What there is to do: a report, too, once there is more to report than when it began."""
+    found: dict[str, Job] = {}
+    states = {job.name: read_state(out, job) for job in jobs}
+    for job in jobs:
+        state = states[job.name]
+        began = state.started or 0.0
+        later = (n in found or (states[n].ended or 0.0) > began for n in job.needs if n in states)
+        if state.status != "done" or (job.tolerant and any(later)):
+            found[job.name] = job
+    return list(found.values())
 
 
 def _ready(

@@ -96,10 +96,26 @@ def test_failures_are_tried_again_within_the_limit(tmp_path):
     # The report shows what there is.
     assert "report" in outcome.done
     assert any("b/train FAILED" in line for line in lines)
-    # The next launch tries what failed, and reports once more only if asked to.
+    # The next launch tries what failed, and reports once more.
     later = FakeBackend()
     assert not run(tmp_path, GRAPH, later, say=lines.append).failed
-    assert later.started == ["b/train", "b/eval"]
+    assert later.started == ["b/train", "b/eval", "report"]
+    last = FakeBackend()
+    run(tmp_path, GRAPH, last, say=lines.append)
+    assert last.started == []
+
+
+def test_a_report_is_made_anew_when_something_it_shows_ended_after_it_began(tmp_path):
+    for number, job in enumerate(GRAPH):
+        write_state(tmp_path, job, JobState("done", job.key, 1, 0, number, number + 0.5))
+    backend = FakeBackend()
+    run(tmp_path, GRAPH, backend, say=lambda line: None)
+    assert backend.started == []
+    # A run that the report knew nothing of: `--only` had left it out.
+    job = GRAPH[4]
+    write_state(tmp_path, job, JobState("done", job.key, 1, 0, 20, 21))
+    run(tmp_path, GRAPH, backend, say=lambda line: None)
+    assert backend.started == ["report"]
 
 
 def test_a_mistake_in_the_settings_is_final(tmp_path):
@@ -117,7 +133,7 @@ def test_a_changed_command_is_run_again(tmp_path):
     ]
     backend = FakeBackend()
     run(tmp_path, changed, backend, say=lambda line: None)
-    assert backend.started == ["b/eval"]
+    assert backend.started == ["b/eval", "report"]
 
 
 def test_ctrl_c_stops_what_runs_and_keeps_the_rest(tmp_path, monkeypatch):
