@@ -33,6 +33,7 @@ from flan.experiments.state import (
     USER_ERROR,
     JobState,
     Status,
+    is_done,
     job_folder,
     read_record,
     read_state,
@@ -128,9 +129,10 @@ def run_job(out: Path, name: str, *, hosts: Hosts = _ALONE, stop_with_input: boo
 
     Raises ValueError for a name that the experiment does not have.
     """
-    job = next((j for j in read_record(out).jobs if j.name == name), None)
+    jobs = read_record(out).jobs
+    job = next((j for j in jobs if j.name == name), None)
     if job is None:
-        raise ValueError(unknown_name("job", name, [j.name for j in read_record(out).jobs]))
+        raise ValueError(unknown_name("job", name, [j.name for j in jobs]))
     folder = job_folder(out, name)
     folder.mkdir(parents=True, exist_ok=True)
     together = name.endswith("/train")
@@ -143,7 +145,7 @@ def run_job(out: Path, name: str, *, hosts: Hosts = _ALONE, stop_with_input: boo
             )
     with _alone(folder), (folder / "log.txt").open("ab") as log:
         state = read_state(out, job)
-        if state.status == "done":
+        if is_done(out, job, jobs):
             return 0
         arguments = [*job.arguments, *(hosts.flags() if together else ())]
         command = _Command(out, arguments, log.fileno())

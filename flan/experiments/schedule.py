@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from flan.experiments.graph import Job
-from flan.experiments.state import USER_ERROR, JobState, read_state
+from flan.experiments.state import USER_ERROR, JobState, is_done, read_state
 
 _POLL_S = 0.2
 
@@ -114,14 +114,10 @@ def run(
 
 
 def _not_done(out: Path, jobs: Sequence[Job]) -> list[Job]:
-    """What there is to do: a report, too, once there is more to report than when it began."""
+    """What there is to do: a report, too, where there is to be more to report."""
     found: dict[str, Job] = {}
-    states = {job.name: read_state(out, job) for job in jobs}
     for job in jobs:
-        state = states[job.name]
-        began = state.started or 0.0
-        later = (n in found or (states[n].ended or 0.0) > began for n in job.needs if n in states)
-        if state.status != "done" or (job.tolerant and any(later)):
+        if not is_done(out, job, jobs) or (job.tolerant and not found.keys().isdisjoint(job.needs)):
             found[job.name] = job
     return list(found.values())
 

@@ -80,6 +80,19 @@ def read_state(out: Path, job: Job) -> JobState:
     return state
 
 
+def is_done(out: Path, job: Job, jobs: Sequence[Job]) -> bool:
+    """Whether there is nothing left to do for a job.
+
+    One that takes what there is (a report) is to be done again when something that it shows
+    ended after it began: a run that `--only` had left out, or that failed at first.
+    """
+    state = read_state(out, job)
+    if state.status != "done" or not job.tolerant:
+        return state.status == "done"
+    began = state.started or 0.0
+    return all((read_state(out, j).ended or 0.0) <= began for j in jobs if j.name in job.needs)
+
+
 def write_state(out: Path, job: Job, state: JobState) -> None:
     """Writes a job's state, whole or not at all."""
     folder = job_folder(out, job.name)

@@ -52,6 +52,20 @@ def test_a_job_leaves_its_state_and_log(out):
         run_job(out, "c")
 
 
+def test_a_report_is_made_again_once_there_is_more_to_report(out):
+    record = read_record(out)
+    report = Job("report", ("--version",), ("prepare", "a/eval"), tolerant=True)
+    write_record(out, Record(record.name, record.runs, (*record.jobs, report)))
+    for name in ("prepare", "report", "report"):
+        assert run_job(out, name) == 0
+    assert state_of(out, "report").attempts == 1
+    later = state_of(out, "report").ended + 1
+    evaluation = read_record(out).jobs[2]
+    write_state(out, evaluation, JobState("done", evaluation.key, 1, 0, later, later))
+    assert run_job(out, "report") == 0
+    assert state_of(out, "report").attempts == 2
+
+
 def test_a_stopped_job_goes_on_later(out):
     job = next(j for j in read_record(out).jobs if j.name == "a/eval")
     handle = LocalBackend().start(out, job)
