@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from collections.abc import Sequence
 
 from flan.planning import hlo
 from flan.planning.collectives import Collective, collective, kind_of, transfer_between_slices
@@ -36,6 +37,7 @@ _FREE = {
     "tuple",
     "while",
 }
+_TAKE_PARTS = ("dynamic-slice", "gather", "slice")
 # Libraries' routines that compute nothing worth counting.
 _LIGHT_CALLS = (
     "AllocateBuffer",
@@ -164,14 +166,14 @@ class _Counter:
             if inner is not None:
                 return self._fusion_memory(computation, instruction, inner)
         operands = computation.operands(instruction)
-        if opcode in ("dynamic-slice", "gather", "slice"):
-            return 2 * _in_memory(instruction) + sum(_in_memory(o) for o in operands[1:])
+        if opcode.removesuffix("-start") in _TAKE_PARTS:
+            return _part_memory(instruction, operands)
         if opcode == "dynamic-update-slice":
             return 2 * _in_memory(operands[1]) if len(operands) > 1 else 0
         if opcode == "scatter":
             return _in_memory(operands[1]) + 3 * _in_memory(operands[2])
-        if opcode.endswith("-start"):  # its result repeats its operands
-            return 2 * sum(_in_memory(o) for o in operands)
+        if opcode.endswith("-start") and opcode != "all-reduce-start":
+            return _in_memory(instruction)  # which repeats its operands
         return _in_memory(instruction) + sum(_in_memory(operand) for operand in operands)
 
     def _fusion_memory(
@@ -223,6 +225,15 @@ class _Counter:
                 else:
                     return parameter.bytes
         return total
+
+
+def _part_memory(instruction: Instruction, operands: Sequence[Instruction]) -> int:
+    """Bytes read and written by what takes a part of its first operand, wherever both lie."""
+    # A started one results in its operands, the part, and a mark.
+    before = sum(len(o.arrays) for o in operands) if instruction.opcode.endswith("-start") else 0
+    part = instruction.arrays[before]
+    read = 0 if operands and operands[0].arrays[0].space else part.bytes
+    return read + (0 if part.space else part.bytes) + sum(_in_memory(o) for o in operands[1:])
 
 
 def _in_memory(instruction: Instruction) -> int:

@@ -213,7 +213,7 @@ def compile_step(work: Work, devices: Sequence[Any]) -> Program:
     optimizer = _device_bytes(state) - parameters
     placed = list(mesh.devices.flat)
     dump = tempfile.TemporaryDirectory()
-    # The program's text as the compiler prints it, for where jaxlib cannot read the program.
+    # The program's text as libtpu prints it, since jaxlib cannot read every program of it.
     printed: dict[str, str | bool] = {
         "xla_dump_to": dump.name,
         "xla_dump_hlo_as_text": True,
@@ -250,16 +250,15 @@ def _is_tpu(devices: Sequence[Any]) -> bool:
 
 
 def _text(compiled: Any, dump: Path) -> str | None:
-    """The optimized program; ValueError where neither jaxlib nor the compiler tells it.
+    """The optimized program; ValueError where neither the compiler nor jaxlib tells it.
 
     jaxlib 0.10 cannot read some that use the SparseCores of v5p and v6e.
     """
+    if printed := list(dump.glob("*.after_optimizations.txt")):
+        return max(printed, key=lambda path: path.stat().st_size).read_text(encoding="utf-8")
     try:
         text: str | None = compiled.as_text()
     except jax.errors.JaxRuntimeError as error:
-        printed = list(dump.glob("*.after_optimizations.txt"))
-        if printed:
-            return max(printed, key=lambda path: path.stat().st_size).read_text(encoding="utf-8")
         reason = str(error).strip().split("\n")[0]
         raise ValueError(
             f"the compiled program cannot be read by jaxlib {jaxlib.version.__version__} "

@@ -124,6 +124,46 @@ def test_bytes_sent_by_each_kind():
     assert sent("%a = f32[4] all-reduce(%p), replica_groups={{0},{1}}", 16) is None
 
 
+MOVED = """%part (q: f32[128,100]) -> f32[32,100] {{
+  %q = f32[128,100]{{1,0:T(8,128)}} parameter(0)
+  ROOT %s = f32[32,100]{{1,0:T(8,128){space}}} slice(%q), slice={{[0:32], [0:100]}}
+}}
+
+ENTRY %main (p: f32[128,100]) -> f32[32,100] {{
+  %p = f32[128,100]{{1,0:T(8,128)}} parameter(0)
+  {started}
+  ROOT %d = f32[32,100]{{1,0:T(8,128){space}}} {done}(%start)
+}}
+"""
+RESULT = "((f32[128,100]{{1,0:T(8,128)}}), f32[32,100]{{1,0:T(8,128){space}}}, s32[]{{:S(2)}})"
+
+
+@pytest.mark.parametrize(("space", "sides"), [("", 2), ("S(3)", 1)])
+@pytest.mark.parametrize(
+    ("operation", "done"),
+    [
+        ("slice-start(%p), slice={{[0:32], [0:100]}}", "slice-done"),
+        ("async-start(%p), calls=%part", "async-done"),
+    ],
+)
+def test_a_started_slice_moves_what_it_takes(space, sides, operation, done):
+    # libtpu prints the second form, JAX's own printer the first.
+    started = f"%start = {RESULT} {operation}".format(space=space)
+    counts = count(MOVED.format(space=space, started=started, done=done), 1)
+    assert counts.memory_bytes == sides * 32 * 100 * 4
+
+
+@pytest.mark.parametrize(("space", "sides"), [("", 2), ("S(1)", 1)])
+def test_a_started_copy_is_read_and_written_where_main_memory_is(space, sides):
+    text = f"""ENTRY %main (p: f32[1024]) -> f32[1024] {{
+  %p = f32[1024]{{0:T(1024)}} parameter(0)
+  %s = (f32[1024]{{0:T(1024){space}}}, f32[1024]{{0:T(1024)}}, u32[]{{:S(2)}}) copy-start(%p)
+  ROOT %d = f32[1024]{{0:T(1024){space}}} copy-done(%s)
+}}
+"""
+    assert count(text, 1).memory_bytes == sides * 4096
+
+
 @pytest.mark.parametrize(
     ("slices", "transfer", "kind", "size"),
     [

@@ -167,7 +167,7 @@ class Unreadable:
         raise jax.errors.JaxRuntimeError("INTERNAL: RET_CHECK failure async-update\nmore")
 
 
-def test_a_program_that_jaxlib_cannot_read_is_taken_as_the_compiler_printed_it(eight, monkeypatch):
+def test_a_program_for_tpus_is_taken_as_the_compiler_printed_it(eight, monkeypatch):
     monkeypatch.setattr("flan.planning.program.make_train_step", lambda *arguments: Unreadable())
     monkeypatch.setattr("flan.planning.program._is_tpu", lambda devices: True)
     made = estimate(WORK, Topology("v5p", eight.devices, chips()["v5p"]))
