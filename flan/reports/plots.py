@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 from flan.reports.comparison import Comparison
 from flan.reports.ink import PAGE, SERIES, WIDTH, Ink, drawing
 
+# Characters of a legend's line that fit into half of a plot.
+_HALF_LINE = 34
 Curve = Sequence[tuple[float, float]]
 _LINES = ("-", "--", ":", "-.")  # beyond six series the colours come again in another stroke
 
@@ -21,7 +23,8 @@ def cluster_bars(comparison: Comparison, ink: Ink = PAGE) -> Figure:
     groups, columns = comparison.groups, comparison.columns
     thickness = 0.8 / len(columns)
     with drawing(ink):
-        height = 0.8 + len(groups) * (0.24 + 0.2 * len(columns))
+        names = [column.title for column in columns]
+        height = 0.5 + _legend_height(names) + len(groups) * (0.24 + 0.2 * len(columns))
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         axes = figure.subplots()
         for i, column in enumerate(columns):
@@ -38,12 +41,12 @@ def cluster_bars(comparison: Comparison, ink: Ink = PAGE) -> Figure:
             for place, mean, deviation, mark in zip(places, means, deviations, marks, strict=True):
                 end = max(mean + deviation, 0) + 1.5
                 axes.text(end, place, f"{mean:.1f}{mark}", va="center", fontsize=8.5)
-        names = [
+        labels = [
             textwrap.fill(group.cluster.name.replace("_", " "), 18)
             + ("\n(held out)" if group.held_out else "")
             for group in groups
         ]
-        axes.set_yticks(range(len(groups)), names, multialignment="right")
+        axes.set_yticks(range(len(groups)), labels, multialignment="right")
         axes.set_ylim(len(groups) - 0.5, -0.5)  # the first on top
         lowest = min(
             (s.mean - (s.std or 0) for g in groups for s in g.cluster.scores if s), default=0
@@ -54,7 +57,7 @@ def cluster_bars(comparison: Comparison, ink: Ink = PAGE) -> Figure:
         _quiet(axes, "x")
         axes.tick_params(length=0)
         axes.spines["bottom"].set_visible(False)
-        _legend(figure, len(columns))
+        _legend(figure, names)
         return figure
 
 
@@ -79,7 +82,7 @@ def curves(
       ticks: places on the x axis, and their names.
     """
     with drawing(ink):
-        height = 2.6 + 0.16 * math.ceil(len(lines) / 2)
+        height = 2.6 + _legend_height(list(lines))
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         axes = figure.subplots()
         for i, (name, points) in enumerate(lines.items()):
@@ -101,7 +104,7 @@ def curves(
         axes.tick_params(labelcolor=ink.muted, length=0)
         _quiet(axes, "both")
         if len(lines) > 1:
-            _legend(figure, len(lines))
+            _legend(figure, list(lines))
         return figure
 
 
@@ -116,7 +119,7 @@ def upright_bars(groups: Mapping[str, Mapping[str, float]], up: str, ink: Ink = 
     width = 0.84 / max(len(names), 1)
     with drawing(ink):
         wide = max(WIDTH, 1.0 + 0.24 * len(names) * len(groups))
-        height = 2.7 + 0.16 * math.ceil(len(names) / 2)
+        height = 2.7 + _legend_height(names)
         figure = Figure(figsize=(wide, height), layout="constrained")
         axes = figure.subplots()
         for i, name in enumerate(names):
@@ -137,7 +140,7 @@ def upright_bars(groups: Mapping[str, Mapping[str, float]], up: str, ink: Ink = 
         axes.set_ylabel(up)
         axes.tick_params(labelcolor=ink.muted, length=0)
         _quiet(axes, "y")
-        _legend(figure, len(names))
+        _legend(figure, names)
         return figure
 
 
@@ -180,7 +183,30 @@ def _quiet(axes: Axes, axis: str) -> None:
     axes.set_axisbelow(True)
 
 
-def _legend(figure: Figure, count: int) -> None:
+def _legend_columns(names: Sequence[str]) -> int:
+    """Two, where the longest name leaves room for a second one."""
+    return min(len(names), 2) if max(map(len, names), default=0) <= _HALF_LINE else 1
+
+
+def _legend_height(names: Sequence[str]) -> float:
+    """Inches."""
+    lines = sum(1 + name.count("\n") for name in map(_filled, names))
+    return 0.16 * math.ceil(lines / max(_legend_columns(names), 1))
+
+
+def _filled(name: str) -> str:
+    return textwrap.fill(name, 2 * _HALF_LINE)
+
+
+def _legend(figure: Figure, names: Sequence[str]) -> None:
+    """Above the plot; `names` are those that its artists are labelled with."""
+    handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(
-        loc="outside upper left", ncols=min(count, 2), frameon=False, handlelength=1, borderpad=0.2
+        handles,
+        [_filled(label) for label in labels],
+        loc="outside upper left",
+        ncols=_legend_columns(names),
+        frameon=False,
+        handlelength=1,
+        borderpad=0.2,
     )
