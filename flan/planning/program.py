@@ -212,15 +212,8 @@ def compile_step(work: Work, devices: Sequence[Any]) -> Program:
     parameters = _device_bytes(state.params)
     optimizer = _device_bytes(state) - parameters
     placed = list(mesh.devices.flat)
-    dump = tempfile.TemporaryDirectory()
-    # The program's text as libtpu prints it, since jaxlib cannot read every program of it.
-    printed: dict[str, str | bool] = {
-        "xla_dump_to": dump.name,
-        "xla_dump_hlo_as_text": True,
-        "xla_dump_hlo_pass_re": "",
-    }
     try:
-        compiled = lowered.compile(compiler_options=printed if _is_tpu(devices) else None)
+        compiled, text = _compiled(lowered, devices)
     except jax.errors.JaxRuntimeError as error:
         needed = _NEEDED.search(str(error))
         if not needed:
@@ -230,8 +223,7 @@ def compile_step(work: Work, devices: Sequence[Any]) -> Program:
         memory = Memory(parameters, optimizer, _device_bytes(batch), max(0, rest), 0)
         return Program(memory, "", placed, time.perf_counter() - began, available)
     elapsed = time.perf_counter() - began
-    stats, text = compiled.memory_analysis(), _text(compiled, Path(dump.name))
-    dump.cleanup()
+    stats = compiled.memory_analysis()
     assert stats is not None, "this backend tells no memory"
     assert text is not None, "this backend tells no text"
     fresh = stats.output_size_in_bytes - stats.alias_size_in_bytes
@@ -247,6 +239,14 @@ def compile_step(work: Work, devices: Sequence[Any]) -> Program:
 
 def _is_tpu(devices: Sequence[Any]) -> bool:
     return bool(getattr(devices[0], "platform", "") == "tpu")
+
+
+def _compiled(lowered: Any, devices: Sequence[Any]) -> tuple[Any, str | None]:
+    """A compiled step and its text, libtpu's own: jaxlib cannot read every program of it."""
+    with tempfile.TemporaryDirectory() as dump:
+        printed = {"xla_dump_to": dump, "xla_dump_hlo_as_text": True, "xla_dump_hlo_pass_re": ""}
+        compiled = lowered.compile(compiler_options=printed if _is_tpu(devices) else None)
+        return compiled, _text(compiled, Path(dump))
 
 
 def _text(compiled: Any, dump: Path) -> str | None:
