@@ -24,6 +24,7 @@ _SENT = {
 _TRANSFER = re.compile(
     r'_xla_megascale_target="\{([\d,:]+)\}[^"]*",_xla_megascale_transfer_type="(\w+)"'
 )
+_BETWEEN = " between slices"
 _IOTA = re.compile(r"replica_groups=\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?")
 _LISTED = re.compile(r"replica_groups=\{(\{[\d,]*\}(?:,\{[\d,]*\})*)?\}")
 _MESH = re.compile(
@@ -53,6 +54,9 @@ class Collective:
 
 def kind_of(instruction: Instruction) -> str | None:
     """The kind of collective; None for others and for the `-done` of a started one."""
+    if instruction.opcode == "send":  # to a host; those of other slices alone are collectives
+        sent = _TRANSFER.search(instruction.attributes)
+        return f"{sent[2].lower().replace('_', '-')}{_BETWEEN}" if sent else None
     kind = instruction.opcode.removesuffix("-start")
     return kind if kind in _SENT else None
 
@@ -70,6 +74,9 @@ def collective(
     """
     kind = kind_of(instruction)
     assert kind is not None, instruction
+    if kind.endswith(_BETWEEN):
+        share = _SENT.get(kind.removesuffix(_BETWEEN), lambda n: 1)
+        return Collective(kind, (), operand_bytes * share(_slices(instruction)))
     if kind == "all-reduce" and scattered:
         kind = "reduce-scatter"
     if kind == "collective-permute":
@@ -85,18 +92,15 @@ def collective(
     return Collective(kind, group, operand_bytes * _SENT[kind](len(group)))
 
 
-def transfer_between_slices(instruction: Instruction, operand_bytes: int) -> Collective | None:
-    """What a `send` gives to other slices, in the ring algorithm; None for any other one."""
+def _slices(instruction: Instruction) -> int:
+    """How many slices take part in a transfer between them."""
     found = _TRANSFER.search(instruction.attributes)
-    if instruction.opcode != "send" or not found:
-        return None
+    assert found is not None, instruction
     slices = 0
     for part in found[1].split(","):
         first, _, last = part.partition(":")
         slices += int(last or first) - int(first) + 1
-    kind = found[2].lower().replace("_", "-")
-    share = _SENT.get(kind, lambda n: 1)(slices)
-    return Collective(f"{kind} between slices", (), operand_bytes * share)
+    return slices
 
 
 def first_group(attributes: str, num_devices: int) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from flan.planning import hlo
-from flan.planning.collectives import Collective, collective, kind_of, transfer_between_slices
+from flan.planning.collectives import Collective, collective, kind_of
 from flan.planning.hlo import Computation, Instruction, Module
 from flan.planning.matrix import matrix_flops
 from flan.planning.trips import trip_count
@@ -124,7 +124,7 @@ class _Counter:
             for name in called.get("to_apply") or called.get("calls", ()):
                 total.add(self.of(name, fused))
             return
-        if kind_of(instruction) or opcode == "send":
+        if kind_of(instruction):
             if found := self._collective(computation, instruction):
                 total.collectives[found.kind, found.group] += found.bytes  # type: ignore[assignment]
         elif opcode == "fusion":
@@ -142,8 +142,6 @@ class _Counter:
     def _collective(self, computation: Computation, instruction: Instruction) -> Collective | None:
         operands = computation.operands(instruction)
         size = sum(operand.bytes for operand in operands)
-        if instruction.opcode == "send":
-            return transfer_between_slices(instruction, operands[0].bytes if operands else 0)
         return collective(
             instruction, size, self._num_devices, self._is_scattered(computation, instruction)
         )
