@@ -22,6 +22,7 @@ from flan.checkpoints.manager import (
     quiet_orbax,
 )
 from flan.partitioning import MeshConfig, make_mesh
+from flan.testing.damage import flip_array_bits, flip_bits, index_file
 from flan.testing.tiny import TINY_MODEL
 from flan.training.optimizer import OptimizerConfig, make_optimizer
 from flan.training.state import abstract_state, create_state
@@ -106,18 +107,6 @@ def test_folders_without_a_model_are_named(tmp_path):
         load_for_inference(tmp_path)
 
 
-def largest(folder):
-    return max((p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
-
-
-def flip(path, *places):
-    content = bytearray(path.read_bytes())
-    # Where in which file an array lies changes from run to run: by default a bit in each tenth.
-    for place in places or range(len(content) // 20, len(content), len(content) // 10):
-        content[place] ^= 1
-    path.write_bytes(content)
-
-
 def truncate(path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
@@ -128,12 +117,13 @@ def empty(folder):
 
 
 DAMAGES = {
-    "flipped bits": lambda folder: flip(largest(folder / "state/ocdbt.process_0")),
-    "flipped bit near the start": lambda folder: flip(largest(folder / "state"), 64),
-    "flipped metadata": lambda folder: flip(folder / "metadata/metadata", 9),
-    "truncated": lambda folder: truncate(largest(folder)),
+    "flipped bits": flip_array_bits,
+    "flipped bit of the index": lambda folder: flip_bits(index_file(folder), 64),
+    "flipped metadata": lambda folder: flip_bits(folder / "metadata/metadata", 9),
+    "truncated": lambda folder: truncate(index_file(folder)),
     "truncated metadata": lambda folder: truncate(folder / "metadata/metadata"),
-    "lost file": lambda folder: largest(folder).unlink(),
+    "lost file": lambda folder: index_file(folder).unlink(),
+    "lost arrays": lambda folder: empty(folder / "state/ocdbt.process_0/d"),
     "lost metadata": lambda folder: shutil.rmtree(folder / "metadata"),
     "lost state": lambda folder: shutil.rmtree(folder / "state"),
     "empty": empty,

@@ -9,6 +9,7 @@ import pytest
 from flan.checkpoints import layout
 from flan.cli.main import main
 from flan.data.vocabulary import train_sentencepiece
+from flan.testing.damage import flip_array_bits
 from flan.testing.runs import assert_same
 from flan.training.metrics import read_metrics
 
@@ -128,11 +129,7 @@ def test_initial_checkpoints_that_do_not_fit(flags, trained, tmp_path, capsys, o
 
 
 def test_a_damaged_newest_checkpoint_is_refused_or_set_aside(flags, trained, copy, capsys):
-    (data,) = (copy / layout.CHECKPOINTS / "6" / "state").glob("ocdbt.process_0/d")
-    largest = max(data.iterdir(), key=lambda path: path.stat().st_size)
-    content = bytearray(largest.read_bytes())
-    content[len(content) // 2] ^= 4
-    largest.write_bytes(content)
+    flip_array_bits(copy / layout.CHECKPOINTS / "6")
     base = [*flags, f"--model_dir={copy}"]
     message = refused(base, copy, capsys)
     assert f"{copy}/checkpoints/6 cannot be read" in message
