@@ -44,14 +44,12 @@ class Topology:
       devices: JAX devices, real or described.
       chip: figures; None where the file has none.
       shape: chips along each axis of a slice's interconnect; empty where there is none.
-      slices: how many slices, which a data center's network connects.
     """
 
     name: str
     devices: list[Any]
     chip: Chip | None
     shape: tuple[int, ...] = ()
-    slices: int = 1
 
     @property
     def num_chips(self) -> int:
@@ -173,7 +171,7 @@ def _described(chip: Chip, sides: tuple[int, ...], slices: int, name: str) -> To
             **several,
         )
     full_name = f"{chip.name}:{shape}" if slices == 1 else f"{slices}x{chip.name}:{shape}"
-    return Topology(full_name, list(described.devices), chip, sides, slices)
+    return Topology(full_name, list(described.devices), chip, sides)
 
 
 def _first_line(error: Exception) -> str:
