@@ -57,7 +57,7 @@ def cluster_bars(comparison: Comparison, ink: Ink = PAGE) -> Figure:
         _quiet(axes, "x")
         axes.tick_params(length=0)
         axes.spines["bottom"].set_visible(False)
-        _legend(figure, names)
+        _legend(figure)
         return figure
 
 
@@ -104,7 +104,7 @@ def curves(
         axes.tick_params(labelcolor=ink.muted, length=0)
         _quiet(axes, "both")
         if len(lines) > 1:
-            _legend(figure, list(lines))
+            _legend(figure)
         return figure
 
 
@@ -140,7 +140,7 @@ def upright_bars(groups: Mapping[str, Mapping[str, float]], up: str, ink: Ink = 
         axes.set_ylabel(up)
         axes.tick_params(labelcolor=ink.muted, length=0)
         _quiet(axes, "y")
-        _legend(figure, names)
+        _legend(figure)
         return figure
 
 
@@ -198,14 +198,14 @@ def _filled(name: str) -> str:
     return textwrap.fill(name, 2 * _HALF_LINE)
 
 
-def _legend(figure: Figure, names: Sequence[str]) -> None:
-    """Above the plot; `names` are those that its artists are labelled with."""
+def _legend(figure: Figure) -> None:
+    """Above the plot, what its artists are labelled with."""
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(
         handles,
         [_filled(label) for label in labels],
         loc="outside upper left",
-        ncols=_legend_columns(names),
+        ncols=_legend_columns(labels),
         frameon=False,
         handlelength=1,
         borderpad=0.2,
