@@ -24,14 +24,10 @@ import numpy as np
 
 from flan.catalog.registry import get_dataset
 from flan.evaluation.cached_rows import CachedRowStore
-from flan.evaluation.model import EvaluationModel, load_model
-from flan.evaluation.modes import parse_mode, templates_for
-from flan.evaluation.prompts import rank_requests
+from flan.evaluation.model import load_model
 from flan.evaluation.rows import Rows, spread
-from flan.evaluation.scoring import score_requests
-from flan.evaluation.settings import CellSettings
-from flan.templates.load import load_templates
-from flan.templates.template import Rendered, render
+from flan.templates.template import Rendered
+from flan.testing.baseline import baseline_scores, baseline_texts
 
 DATASETS = ("hellaswag", "piqa", "arc", "bool_q", "rte")
 ENOUGH = 99.5
@@ -55,7 +51,7 @@ def main() -> int:
     for name in args.datasets.split(","):
         for source, rows in baseline_rows(name, args).items():
             texts = baseline_texts(name, rows)
-            ours = our_log_probs(model, texts)
+            ours = [one.log_probs for one in baseline_scores(model, texts)]
             theirs = harness_log_probs(harness, texts)
             report[f"{name}/{source}"] = compare(rows, texts, ours, theirs)
             golden[f"{name}/{source}"] = {
@@ -78,28 +74,6 @@ def baseline_rows(name: str, args: argparse.Namespace) -> dict[str, Rows]:
     return {
         source: rows.load(spread(len(rows), args.rows)) for (_, source, _), rows in sets.items()
     }
-
-
-def baseline_texts(name: str, rows: Rows) -> list[Rendered]:
-    (prompt,) = templates_for(get_dataset(name), load_templates(name), parse_mode("baseline"))
-    return [render(prompt, fields) for fields in rows.examples]
-
-
-def our_log_probs(model: EvaluationModel, texts: list[Rendered]) -> list[np.ndarray]:
-    settings = CellSettings(mode=parse_mode("baseline"))
-    requests = rank_requests(
-        texts, model.vocabulary, "baseline", settings.lengths, model.reads_start
-    )
-    with model.running():
-        scores = score_requests(
-            model.network,
-            model.params,
-            requests,
-            start_id=model.start_id,
-            shapes=settings.shapes(model.parts),
-            unconditional=model.unconditional,
-        )
-    return [s.log_probs for s in scores]
 
 
 def load_harness(folder: Path) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 from flan.evaluation.generation import GenerationShapes, generate
 from flan.evaluation.model import EvaluationModel
 from flan.evaluation.prompts import Format, Lengths, answer_text, generation_requests
-from flan.evaluation.settings import CellSettings, generation_shapes
+from flan.evaluation.settings import CellSettings
 from flan.models.decoding import admit, advance, empty_slots
 from flan.models.sampling import Decoding
 from flan.templates.template import Rendered
@@ -76,7 +76,7 @@ def answer_prompts(
             start_id=model.start_id,
             max_new_tokens=max_new_tokens,
             decoding=decoding,
-            shapes=generation_shapes(longest, batch_rows, model.parts),
+            shapes=GenerationShapes.on_parts(longest, batch_rows, model.parts),
         )
     return [
         Answer(

@@ -48,6 +48,12 @@ class GenerationShapes:
         if min(dataclasses.astuple(self)) < 1:
             raise ValueError(f"generation shapes must be positive, got {self}")
 
+    @classmethod
+    def on_parts(cls, prompt_length: int, batch_rows: int, parts: int) -> GenerationShapes:
+        """Shapes on devices that split rows into `parts`; numbers of rows are rounded up."""
+        rows, admitted = (-(-rows // parts) * parts for rows in (batch_rows, cls.admitted))
+        return cls(prompt_length, rows, admitted=admitted, multiple=parts)
+
     def of(self, length: int) -> int:
         """The padded length of a prompt; ValueError for one that is longer than the longest."""
         if length > self.prompt_length:

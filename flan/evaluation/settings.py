@@ -91,18 +91,12 @@ class CellSettings:
         """Shapes for generation on devices that split rows into `parts`, as `shapes`."""
         # A step reads all weights, however many rows share it.
         slots = 8 * (self.batch_rows or (2 if jax.default_backend() == "cpu" else 16))
-        return generation_shapes(prefix + self.lengths.inputs, slots, parts)
+        return GenerationShapes.on_parts(prefix + self.lengths.inputs, slots, parts)
 
     @property
     def _rows(self) -> int:
         # A CPU gains nothing from larger batches, which leave its caches and end in padding.
         return self.batch_rows or (1 if jax.default_backend() == "cpu" else 16)
-
-
-def generation_shapes(longest: int, slots: int, parts: int) -> GenerationShapes:
-    """Shapes for prompts up to `longest` on devices that split rows into `parts`."""
-    rows, admitted = (-(-number // parts) * parts for number in (slots, 4))
-    return GenerationShapes(longest, rows, admitted=admitted, multiple=parts)
 
 
 def cell_details(

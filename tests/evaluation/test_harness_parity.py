@@ -14,12 +14,8 @@ import pytest
 from flan.catalog.registry import get_dataset
 from flan.evaluation.cached_rows import CachedRowStore
 from flan.evaluation.model import load_model
-from flan.evaluation.modes import parse_mode, templates_for
-from flan.evaluation.prompts import rank_requests
-from flan.evaluation.scoring import score_requests
-from flan.evaluation.settings import CellSettings
-from flan.templates.load import load_templates
-from flan.templates.template import render
+from flan.evaluation.rows import Rows
+from flan.testing.baseline import baseline_scores, baseline_texts
 
 GOLDEN = json.loads(Path(__file__).with_name("harness_log_probs.json").read_text())
 
@@ -44,26 +40,14 @@ def model(tmp_path_factory):
 
 @pytest.mark.parametrize("name", sorted({key.split("/")[0] for key in GOLDEN}))
 def test_log_probabilities_equal_the_harnesss(name, model, real_data, tmp_path):
-    settings = CellSettings(mode=parse_mode("baseline"))
-    dataset = get_dataset(name)
-    (prompt,) = templates_for(dataset, load_templates(name), settings.mode)
-    sets = CachedRowStore(tmp_path, real_data).open([dataset], ["test"])
+    sets = CachedRowStore(tmp_path, real_data).open([get_dataset(name)], ["test"])
     for (_, source, _), rows in sets.items():
         golden = GOLDEN[f"{name}/{source}"]
         everything = rows.load(range(len(rows)))
         fields = dict(zip(everything.ids, everything.examples, strict=True))
-        texts = [render(prompt, fields[int(row)]) for row in golden]
-        requests = rank_requests(
-            texts, model.vocabulary, "baseline", settings.lengths, model.reads_start
-        )
-        with model.running():
-            scores = score_requests(
-                model.network,
-                model.params,
-                requests,
-                start_id=model.start_id,
-                shapes=settings.shapes(),
-            )
+        ids = tuple(int(row) for row in golden)
+        texts = baseline_texts(name, Rows(ids, tuple(fields[row] for row in ids)))
+        scores = baseline_scores(model, texts)
         for found, expected in zip(scores, golden.values(), strict=True):
             np.testing.assert_allclose(found.log_probs, expected, atol=2e-3, rtol=0)
             assert found.best()[0] == int(np.argmax(expected)) or found.best()[1]
