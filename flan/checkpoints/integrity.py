@@ -15,11 +15,19 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 _UNSIGNED = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}
+# Constants of the two sums.
+_SALTS = (0x9E3779B9, 0x85EBCA6B)
+_TWIST, _STIR = 0x5BD1E995, 0x2C1B3C6D
+# Elements that a host sums up at a time.
+_BLOCK = 1 << 20
 # The entry of a checkpoint's metadata that holds what this module writes.
 ENTRY = "integrity"
+# Of how the sums are taken. The first ones missed a float32's sign, and are not compared.
+_VERSION = 2
 
 # What is known of an array: its shape, its dtype's name, two uint32 sums.
 Described = dict[str, tuple[list[int], str, list[int]]]
@@ -54,13 +62,14 @@ def path_name(path: Any) -> str:
 
 def sealed(metadata: dict[str, Any], arrays: Described) -> dict[str, Any]:
     """Metadata with the arrays' checksums and one of its own."""
-    return {**metadata, ENTRY: {"arrays": arrays, "sha256": _hash(metadata, arrays)}}
+    seal = {"version": _VERSION, "arrays": arrays, "sha256": _hash(metadata, arrays)}
+    return {**metadata, ENTRY: seal}
 
 
 def opened(stored: dict[str, Any]) -> tuple[dict[str, Any], Described | None]:
     """Metadata as it was given to `sealed`, and the arrays; None for one without checksums.
 
-    Raises ValueError where it was changed since.
+    None also for checksums of another version. Raises ValueError where it was changed since.
     """
     metadata = {key: value for key, value in stored.items() if key != ENTRY}
     seal = stored.get(ENTRY)
@@ -70,6 +79,8 @@ def opened(stored: dict[str, Any]) -> tuple[dict[str, Any], Described | None]:
         raise ValueError("its metadata is damaged")
     if seal.get("sha256") != _hash(metadata, seal["arrays"]):
         raise ValueError("its metadata is not what was saved: the checksum differs")
+    if seal.get("version") != _VERSION:
+        return metadata, None
     return metadata, {
         name: (list(shape), dtype, list(sums))
         for name, (shape, dtype, sums) in seal["arrays"].items()
@@ -91,20 +102,42 @@ def verify(tree: Any, saved: Described) -> None:
 
 def checksum(x: jax.Array) -> jax.Array:
     """uint32 `[2]`: sums, modulo 2^32, of each element's bits mixed with its place."""
-    unsigned = _UNSIGNED.get(x.dtype.itemsize)
-    if unsigned is None:
-        raise ValueError(f"cannot sum up an array of {x.dtype}")
-    bits = jax.lax.bitcast_convert_type(x, unsigned).astype(jnp.uint32)
+    bits = jax.lax.bitcast_convert_type(x, _unsigned(x.dtype)).astype(jnp.uint32)
     # Places count modulo 2^32 in each axis, so that no array is too large.
     place = jnp.zeros(x.shape, jnp.uint32)
     for axis, size in enumerate(x.shape):
         place = place * jnp.uint32(size) + jax.lax.broadcasted_iota(jnp.uint32, x.shape, axis)
     sums = []
-    for salt in (0x9E3779B9, 0x85EBCA6B):
-        mixed = (bits ^ (place * jnp.uint32(salt))) * jnp.uint32(salt ^ 0x5BD1E995)
-        mixed = (mixed ^ (mixed >> 15)) * jnp.uint32(0x2C1B3C6D)
-        sums.append(jnp.sum(mixed ^ (mixed >> 13), dtype=jnp.uint32))
+    for salt in _SALTS:
+        sums.append(jnp.sum(_mixed(bits, place, salt, jnp.uint32), dtype=jnp.uint32))
     return jnp.stack(sums)
+
+
+def host_checksum(x: np.ndarray) -> list[int]:
+    """`checksum` of an array in the host's memory or in a mapped file, a piece at a time."""
+    flat = x.reshape(-1).view(_unsigned(x.dtype))
+    sums = [0, 0]
+    for start in range(0, flat.size, _BLOCK):
+        bits = flat[start : start + _BLOCK].astype(np.uint32)
+        place = np.arange(start, start + bits.size, dtype=np.uint64).astype(np.uint32)
+        for which, salt in enumerate(_SALTS):
+            sums[which] += int(_mixed(bits, place, salt, np.uint32).sum(dtype=np.uint64))
+    return [total % 2**32 for total in sums]
+
+
+def _unsigned(dtype: Any) -> Any:
+    unsigned = _UNSIGNED.get(dtype.itemsize)
+    if unsigned is None:
+        raise ValueError(f"cannot sum up an array of {dtype}")
+    return unsigned
+
+
+def _mixed(bits: Any, place: Any, salt: int, uint32: Any) -> Any:
+    """uint32, as `bits` and `place` of elements: a hash of both."""
+    # An even factor would lose the highest bit, which is a float's sign.
+    mixed = (bits ^ (place * uint32(salt))) * uint32((salt ^ _TWIST) | 1)
+    mixed = (mixed ^ (mixed >> 15)) * uint32(_STIR)
+    return mixed ^ (mixed >> 13)
 
 
 @functools.cache

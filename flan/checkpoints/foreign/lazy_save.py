@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from flan.checkpoints import layout
+from flan.checkpoints import integrity, layout
 
 # Arrays above this are put together in a file, whose pages the system may take back.
 _MOST_IN_MEMORY = 256 << 20
@@ -63,6 +64,19 @@ class _LazyHandler(ocp.type_handlers.NumpyHandler):
         return np.memmap(file, value.dtype, "r+", shape=value.shape)
 
 
+class _SealingHandler(ocp.JsonCheckpointHandler):
+    """Writes metadata, and into them at the end the checksums of all arrays."""
+
+    def __init__(self, arrays: integrity.Described):
+        super().__init__()
+        self._arrays = arrays
+
+    def finalize(self, directory: Any) -> None:
+        path = Path(directory) / self._filename
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        path.write_text(json.dumps(integrity.sealed(stored, self._arrays)), encoding="utf-8")
+
+
 def _lazy(leaf: LazyArray | np.ndarray) -> LazyArray:
     if isinstance(leaf, LazyArray):
         return leaf
@@ -71,6 +85,16 @@ def _lazy(leaf: LazyArray | np.ndarray) -> LazyArray:
         out[...] = leaf
 
     return LazyArray(leaf.shape, leaf.dtype, fill)
+
+
+def _described(name: str, lazy: LazyArray, arrays: integrity.Described) -> LazyArray:
+    """The same, which also notes in `arrays` what was made."""
+
+    def fill(out: np.ndarray) -> None:
+        lazy.fill(out)
+        arrays[name] = (list(out.shape), str(out.dtype), integrity.host_checksum(out))
+
+    return dataclasses.replace(lazy, fill=fill)
 
 
 def as_tree(flat: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,27 +151,33 @@ def save_tree(
       folder: of the checkpoints; made if it is not there.
       step: names the checkpoint, `<step>` or `<prefix>_<step>` there.
       tree: its item `state`.
-      metadata: its item `metadata`, JSON; None writes none.
+      metadata: its item `metadata`, JSON, which gets the arrays' checksums; None writes none.
       scratch: an existing folder for scratch files.
       prefix: of the name.
     """
     # Orbax's own handler would still be writing in the background when another array fails.
     tree = jax.tree.map(_lazy, tree)
-    registry = ocp.type_handlers.create_type_handler_registry((LazyArray, _LazyHandler(scratch)))
-    handlers: dict[str, Any] = {
-        "state": ocp.PyTreeCheckpointHandler(type_handler_registry=registry)
-    }
+    arrays: integrity.Described = {}
+    if metadata is not None:
+        tree = jax.tree_util.tree_map_with_path(
+            lambda path, lazy: _described(integrity.path_name(path), lazy, arrays), tree
+        )
+    types = ocp.type_handlers.create_type_handler_registry((LazyArray, _LazyHandler(scratch)))
+    handlers = ocp.handlers.DefaultCheckpointHandlerRegistry()
+    handlers.add(
+        "state", ocp.args.PyTreeSave, ocp.PyTreeCheckpointHandler(type_handler_registry=types)
+    )
     chunks = jax.tree.map(lambda _: ocp.SaveArgs(chunk_byte_size=_CHUNK_BYTES), tree)
     items: dict[str, Any] = {"state": ocp.args.PyTreeSave(tree, save_args=chunks)}
     if metadata is not None:
-        handlers["metadata"] = ocp.JsonCheckpointHandler()
+        handlers.add("metadata", ocp.args.JsonSave, _SealingHandler(arrays))
         items["metadata"] = ocp.args.JsonSave(metadata)
     manager = ocp.CheckpointManager(
         folder.resolve(),
         options=ocp.CheckpointManagerOptions(
             create=True, enable_async_checkpointing=False, step_prefix=prefix
         ),
-        item_handlers=handlers,
+        handler_registry=handlers,
     )
     try:
         manager.save(step, args=ocp.args.Composite(**items))

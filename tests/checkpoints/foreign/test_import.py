@@ -21,13 +21,16 @@ from foreign_models import (
     write_hugging_face,
 )
 
+from flan.checkpoints import layout
 from flan.checkpoints.foreign.detect import detect, open_foreign
 from flan.checkpoints.foreign.import_model import import_model
 from flan.checkpoints.inference import load_for_inference
-from flan.checkpoints.manager import quiet_orbax
+from flan.checkpoints.integrity import describe
+from flan.checkpoints.manager import CheckpointManager, DamagedCheckpointError, quiet_orbax
 from flan.data.vocabulary import load_vocabulary
 from flan.models.rope_scaling import RopeScaling
 from flan.partitioning import MeshConfig, make_mesh
+from flan.testing.damage import flip_array_bits
 from flan.training.optimizer import OptimizerConfig, make_optimizer
 from flan.training.start import with_initial_params
 from flan.training.state import create_state
@@ -79,6 +82,18 @@ def test_gguf_weights_arrive_bit_for_bit(arch, name, tmp_path):
     found = convert(write_gguf(tmp_path / "m.gguf", config, flat, arch=arch), tmp_path / "ours")
     assert found.model_config == config
     assert_same(found.params, as_tree(flat))
+
+
+def test_an_imported_model_carries_checksums(tmp_path):
+    found = convert(
+        write_hugging_face(tmp_path / "hf", LLAMA, random_parameters(LLAMA)), tmp_path / "ours"
+    )
+    manager = CheckpointManager(tmp_path / "ours", read_only=True)
+    saved = manager.described(0)[1]
+    assert saved == describe({"step": np.int32(0), "params": found.params})
+    flip_array_bits(tmp_path / "ours" / layout.CHECKPOINTS / "0")
+    with pytest.raises(DamagedCheckpointError, match=r"checkpoints/0 cannot be read"):
+        load_for_inference(tmp_path / "ours")
 
 
 @pytest.mark.parametrize("quantize", ["F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"])
