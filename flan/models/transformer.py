@@ -179,7 +179,8 @@ class Transformer(nn.Module):
         x = nn.Dropout(config.dropout_rate, broadcast_dims=(-2,))(x, not enable_dropout)
 
         segments = decoder_segment_ids
-        if segments is None and decoder_target_tokens is not None:
+        # A prompt is one text, whatever its ids; what pads it comes after it and is not seen.
+        if segments is None and decoder_target_tokens is not None and not prefill:
             segments = (decoder_target_tokens > 0).astype(jnp.int32)
         positions, mask, step_slots = self._places(
             batch,

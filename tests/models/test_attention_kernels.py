@@ -1,6 +1,7 @@
 """Every attention kernel gives what plain attention gives, on one device and dealt out to eight."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from flan.models import Transformer, attention_kernels, blocked_attention
 from flan.models.attention import attend, attention_mask
 from flan.models.attention_kernels import Kernel, attend_with, choose_kernel
 from flan.models.config import ModelConfig
+from flan.models.decoding import prefill
 from flan.partitioning import MeshConfig, make_mesh, use_mesh
 
 MODEL = ModelConfig(vocab_size=16, num_layers=1, d_model=8, num_heads=4, d_head=8, d_ff=8)
@@ -196,3 +198,23 @@ def test_without_a_mesh_many_devices_get_no_kernel_of_their_own():
     assert choose_kernel(MODEL, 4, 1280, True, options=False).name == "plain"
     with pytest.raises(ValueError, match="no mesh"):
         choose_kernel(dataclasses.replace(MODEL, attention="blocked"), 4, 1280, True, False)
+
+
+def test_a_prompt_is_one_text_for_a_kernel_that_takes_segments():
+    # Token 0 marks padding in training, in a prompt it is a token like any other.
+    tokens = jax.random.randint(jax.random.key(0), (1, 512), 1, 16).at[0, 0].set(0)
+    # What the second layer keeps shows what the first one saw.
+    config = dataclasses.replace(ROPE, num_layers=2)
+    init = jax.jit(Transformer(config).init)(jax.random.key(1), tokens[:, :4])["params"]
+    params = jax.tree.map(lambda x: 2 * x, init)
+    lengths = jnp.array([300])
+    with use_mesh(make_mesh(MeshConfig(1), jax.devices()[:1]), MeshConfig(1)):
+        plain = Transformer(dataclasses.replace(config, attention="plain"))
+        splash = Transformer(dataclasses.replace(config, attention="splash"))
+        expected, found = (
+            jax.jit(functools.partial(prefill, model, start_id=0))(params, tokens, lengths)[0]
+            for model in (plain, splash)
+        )
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        if one.ndim > 2:
+            np.testing.assert_allclose(one[..., :300, :], other[..., :300, :], atol=2e-5)
