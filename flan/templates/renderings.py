@@ -186,7 +186,8 @@ def with_exemplars(
     """Renders a query after up to `shots` solved examples in the same template.
 
     `separators` stand between an exemplar's input and its target, and after the target; the
-    rest is as in `render_few_shot`.
+    rest is as in `render_few_shot`. Exemplars are drawn by their own tokens; the whole may
+    have more, since some vocabularies split line ends by what follows: the last are left out then.
     """
     query = render(template, fields)
     if not shots:
@@ -198,8 +199,10 @@ def with_exemplars(
         cost=lambda exemplar: count_tokens(_solved(template, exemplar, separators)),
         budget=budget - count_tokens(query.input),
     )
-    solved = "".join(_solved(template, exemplar, separators) for exemplar in exemplars)
-    return dataclasses.replace(query, input=solved + query.input)
+    solved = [_solved(template, exemplar, separators) for exemplar in exemplars]
+    while solved and count_tokens("".join(solved) + query.input) > budget:
+        solved.pop()
+    return dataclasses.replace(query, input="".join(solved) + query.input)
 
 
 def template_for(

@@ -5,7 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flan.catalog.dataset import Dataset, Fields, Source, choice, free_form
+from flan.templates import Template, Text
 from flan.templates.exemplars import ExemplarPool, content_key
+from flan.templates.renderings import with_exemplars
 
 
 def dataset(*options: str) -> Dataset:
@@ -111,3 +113,19 @@ def test_balance_survives_one_class_of_long_rows():
 def test_an_empty_pool_says_what_to_do():
     with pytest.raises(ValueError, match="prepare the dataset's train split"):
         ExemplarPool(CLASSES, [])
+
+
+def test_the_whole_prompt_fits_where_it_has_more_tokens_than_its_parts():
+    template = Template("t0", Text.parse("{text}"), Text.parse("{answer}"))
+    rows = [labelled(f"text number {n}", n % 3) for n in range(20)]
+    pool, query = ExemplarPool(CLASSES, rows), labelled("the query", 0)
+
+    def count(text):  # three line ends before a letter are a token more, as in byte-level BPEs
+        return len(text.split()) + text.count("\n\n\nt")
+
+    free = with_exemplars(template, query, 8, pool, 0, count, 10_000)
+    assert count(free.input) > 8 * 4 + 2
+    for budget in range(2, count(free.input) + 1):
+        rendered = with_exemplars(template, query, 8, pool, 0, count, budget)
+        assert rendered.input.endswith("the query")
+        assert count(rendered.input) <= budget
