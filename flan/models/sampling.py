@@ -10,6 +10,9 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
+# Below this float32 has no normal numbers left: divisors would be 0 on some devices.
+_COLDEST = 1e-30
+
 
 @dataclasses.dataclass(frozen=True)
 class Decoding:
@@ -83,7 +86,10 @@ def choose(logits: jax.Array, decoding: Decoding, rows: jax.Array, steps: jax.Ar
         tokens = jnp.broadcast_to(jnp.arange(vocabulary), logits.shape)
     else:
         logits, tokens = jax.lax.top_k(logits, kept)  # descending
-    probabilities = jax.nn.softmax(logits / decoding.temperature, axis=-1)
+    # Less the highest first: divided by a tiny temperature, two logits may both be infinite.
+    highest = jnp.max(logits, axis=-1, keepdims=True)
+    temperature = max(decoding.temperature, _COLDEST)
+    probabilities = jax.nn.softmax((logits - highest) / temperature, axis=-1)
     if decoding.top_p < 1:
         before = jnp.cumsum(probabilities, axis=-1) - probabilities
         probabilities = jnp.where(before < decoding.top_p, probabilities, 0.0)

@@ -135,3 +135,12 @@ def test_what_is_drawn_depends_on_the_prompts_number_and_the_step_alone():
 def test_impossible_settings_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         Decoding(**settings)
+
+
+@pytest.mark.parametrize("temperature", [1e-6, 1e-30, 1e-45])
+def test_a_tiny_temperature_is_greedy(temperature):
+    logits = jnp.asarray(np.random.default_rng(0).normal(size=(5, 11)), jnp.float32)
+    found = choose(
+        logits, Decoding(temperature=temperature), jnp.arange(5, dtype=jnp.uint32), jnp.arange(5)
+    )
+    np.testing.assert_array_equal(found, jnp.argmax(logits, axis=-1))
