@@ -54,13 +54,22 @@ class OptionScores:
         """The winning option and whether another one ties with it.
 
         Among options within `TIE_TOLERANCE` of the highest the first wins, so that rounding
-        cannot change a prediction between batch sizes. The default is the paper's rule: the
-        option with the highest log-probability, not divided by its length.
+        cannot change a prediction between batch sizes; of means it is divided as they are.
+        The default is the paper's rule: the option with the highest log-probability, not
+        divided by its length.
         """
-        return first_highest(self.by(name))
+        divisor = {"token_mean": self.tokens, "byte_mean": self.num_bytes}.get(name, 1)
+        return first_highest(self.by(name), TIE_TOLERANCE / np.maximum(divisor, 1))
 
 
-def first_highest(scores: np.ndarray) -> tuple[int, bool]:
-    """The first place within `TIE_TOLERANCE` of the highest score, and whether there are others."""
-    near = np.flatnonzero(scores >= scores.max() - TIE_TOLERANCE)
+def first_highest(
+    scores: np.ndarray, tolerance: np.ndarray | float = TIE_TOLERANCE
+) -> tuple[int, bool]:
+    """The first place that ties with the highest score, and whether there are others.
+
+    `tolerance` is how far rounding may have moved the scores, or each of them.
+    """
+    highest = int(scores.argmax())
+    moved = np.broadcast_to(tolerance, scores.shape)
+    near = np.flatnonzero(scores >= scores[highest] - np.maximum(moved, moved[highest]))
     return int(near[0]), len(near) > 1
