@@ -20,7 +20,7 @@ SCORES = ("0", "1", "2", "3", "4", "5")
     fields=("sentence1", "sentence2"),
     options=("no", "yes"),
     labels=("not_equivalent", "equivalent"),
-    metrics=("accuracy", "macro_f1"),
+    metrics=("accuracy", "binary_f1"),
     sources=(
         Source(
             "mrpc",
@@ -94,7 +94,7 @@ def paws_wiki(row: Row) -> Fields | None:
     fields=("question1", "question2"),
     options=("no", "yes"),
     labels=("not_duplicate", "duplicate"),
-    metrics=("accuracy", "macro_f1"),
+    metrics=("accuracy", "binary_f1"),
     sources=(
         Source(
             "qqp",

@@ -64,7 +64,7 @@ def bool_q(row: Row) -> Fields | None:
     title="DROP",
     task_type="generation",
     fields=("passage", "question"),
-    metrics=("f1", "exact_match"),
+    metrics=("drop", "drop_exact_match"),
     sources=(
         Source(
             "drop",

@@ -6,7 +6,8 @@ The parameters carry seqio's names, so that the same functions hang on seqio tas
 target is one right answer or a sequence of them (any may be matched); a prediction is one
 value. What a value is depends on the metric (`Metric.takes`):
 
-  text    strings: `accuracy`, `exact_match`, `f1`, `bleu`, `rouge`
+  text    strings: `accuracy`, `exact_match`, `f1`, `drop`, `drop_exact_match`, `bleu`,
+          `rouge`
   label   indices of options: `binary_f1` (positive is 1), `macro_f1`, `matthews`
   number  numbers or their texts: `pearson`, `spearman`
 
@@ -24,7 +25,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from flan.evaluation.text_normalization import squad_normalize, token_f1
+from flan.evaluation.text_normalization import (
+    drop_f1,
+    drop_normalize,
+    squad_normalize,
+    token_f1,
+)
 from flan.suggest import unknown_name
 
 MetricFn = Callable[[Sequence[Any], Sequence[Any]], dict[str, float]]
@@ -128,6 +134,23 @@ def f1(targets: Sequence[Any], predictions: Sequence[Any]) -> dict[str, float]:
     """Mean over examples of SQuAD's token F1 with the best-matching target."""
     best = [max(token_f1(p, one) for one in t) for t, p in zip(targets, predictions, strict=True)]
     return {"f1": 100 * float(np.mean(best))}
+
+
+@metric("text")
+def drop_exact_match(targets: Sequence[Any], predictions: Sequence[Any]) -> dict[str, float]:
+    """Share of predictions that equal a target in DROP's normal form."""
+    right = [
+        drop_normalize(p) in {drop_normalize(one) for one in t}
+        for t, p in zip(targets, predictions, strict=True)
+    ]
+    return {"drop_exact_match": 100 * sum(right) / len(right)}
+
+
+@metric("text", main="drop_f1")
+def drop(targets: Sequence[Any], predictions: Sequence[Any]) -> dict[str, float]:
+    """Mean over examples of DROP's F1 with the best-matching target."""
+    best = [max(drop_f1(p, one) for one in t) for t, p in zip(targets, predictions, strict=True)]
+    return {"drop_f1": 100 * float(np.mean(best))}
 
 
 def _class_f1(gold: np.ndarray, predicted: np.ndarray, label: Any) -> float:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from flan.evaluation.metrics import Metric, as_number, bare, rouge_l
-from flan.evaluation.text_normalization import squad_normalize, token_f1
+from flan.evaluation.text_normalization import drop_f1, drop_normalize, squad_normalize, token_f1
 
 REPLICATES = 500
 _AT_ONCE = 2_000_000  # drawn examples held in memory
@@ -108,6 +108,14 @@ def _exact(targets: tuple[Any, ...], prediction: Any) -> float:
 
 def _f1(targets: tuple[Any, ...], prediction: Any) -> float:
     return max(token_f1(prediction, one) for one in targets)
+
+
+def _drop_exact(targets: tuple[Any, ...], prediction: Any) -> float:
+    return float(drop_normalize(prediction) in {drop_normalize(one) for one in targets})
+
+
+def _drop_f1(targets: tuple[Any, ...], prediction: Any) -> float:
+    return max(drop_f1(prediction, one) for one in targets)
 
 
 def _confusion(targets: Answers, predictions: Sequence[Any]) -> np.ndarray:
@@ -200,6 +208,8 @@ _SUMS: dict[str, Sums] = {
     "accuracy": _mean(_right),
     "exact_match": _mean(_exact),
     "f1": _mean(_f1),
+    "drop": _mean(_drop_f1),
+    "drop_exact_match": _mean(_drop_exact),
     "rouge": _mean(rouge_l),
     "binary_f1": Sums(_positive, lambda sums, count: 100 * _divide(2 * sums[:, 0], sums[:, 1])),
     "macro_f1": Sums(_confusion, _macro_f1),

@@ -49,6 +49,7 @@ def test_every_metric_can_hang_on_a_seqio_task():
 def test_the_registry_holds_what_the_protocol_needs():
     assert set(METRICS) == {
         *("accuracy", "exact_match", "f1", "binary_f1", "macro_f1", "matthews"),
+        *("drop", "drop_exact_match"),
         *("pearson", "spearman", "bleu", "rouge"),
     }
     with pytest.raises(ValueError, match="Did you mean 'rouge'"):
@@ -65,6 +66,24 @@ def test_accuracy():
 def test_exact_match_takes_any_reference():
     targets = [("Barack Obama", "Obama"), ("1969",), ("the sea",)]
     assert score("exact_match", targets, ["obama.", "in 1969", "Sea"]) == pytest.approx(200 / 3)
+
+
+@pytest.mark.parametrize(
+    ("reference", "prediction", "exact", "f1"),
+    [
+        ("1.5", "15", 0, 0),
+        ("1.50", "1.5", 100, 100),
+        ("14 points", "10 points", 0, 0),
+        ("14 points", "14", 0, 67),
+        ("12%", "12", 100, 100),
+        ("the Bears", "bears", 100, 100),
+        ("10-yard line", "line 10 yard", 0, 100),
+        ("Bears", "", 0, 0),
+    ],
+)
+def test_drop_counts_numbers_as_its_script_does(reference, prediction, exact, f1):
+    assert score("drop_exact_match", [reference], [prediction]) == exact
+    assert score("drop", [reference], [prediction]) == pytest.approx(f1)
 
 
 def test_f1_takes_the_best_reference():
