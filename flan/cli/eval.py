@@ -194,6 +194,10 @@ def run(args: argparse.Namespace) -> int:
         )
         for mode in dict.fromkeys(map(parse_mode, _names(args.mode)))
     ]
+    if not settings:
+        raise ValueError(f"--mode {args.mode!r} names no mode: leave it out, or give one")
+    if args.templates is not None and not _names(args.templates):
+        raise ValueError(f"--templates {args.templates!r} names none: leave it out, or give ids")
     labels = _labels(args.name, args.checkpoints)
     for checkpoint in args.checkpoints:
         _check_unseen(checkpoint, args)
@@ -303,8 +307,9 @@ def _verdict(passed: bool) -> str:
 
 
 def _labels(names: str | None, checkpoints: Sequence[str]) -> list[str | None]:
-    """A label, or None, for each checkpoint; ValueError unless there are as many."""
+    """A label, or None, for each checkpoint; ValueError unless all get one of their own."""
     if names is None:
+        _check_own_names(checkpoints)
         return [None] * len(checkpoints)
     labels = list(_names(names))
     if len(labels) != len(checkpoints) or len(set(labels)) < len(labels):
@@ -313,6 +318,25 @@ def _labels(names: str | None, checkpoints: Sequence[str]) -> list[str | None]:
             "separated by commas, no two alike"
         )
     return [*labels]
+
+
+def _check_own_names(checkpoints: Sequence[str]) -> None:
+    """ValueError for two checkpoints whose default labels are one: the second would replace the first."""
+    from pathlib import Path
+
+    from flan.checkpoints.layout import split_step
+    from flan.evaluation.model import default_label
+
+    places: dict[tuple[str, int | None], str] = {}
+    for checkpoint in checkpoints:
+        _, step = split_step(Path(checkpoint))
+        key = default_label(Path(checkpoint), 0), step
+        if key in places:
+            raise ValueError(
+                f"{places[key]} and {checkpoint} may get the same name in results: give a name to "
+                "each, --name first,second"
+            )
+        places[key] = checkpoint
 
 
 def _print_summary(evaluation: Evaluation, entry: dict, mode: str, out: str) -> None:

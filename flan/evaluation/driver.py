@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from flan.suggest import unknown_name
 from flan.templates.exemplars import TOKEN_BUDGET, ExemplarPool
 from flan.templates.load import load_templates
 from flan.templates.template import Template
+
+log = logging.getLogger(__name__)
 
 # Neighbouring cells of so many rows in all are computed together, and lost together by a kill.
 _ROWS_TOGETHER = 256
@@ -121,6 +124,11 @@ def evaluate(
     out_dir.mkdir(parents=True, exist_ok=True)
     before = results.read_checkpoint(out_dir, model.label)
     same = before.get("fingerprint") == model.fingerprint
+    if before and not same:
+        log.warning(
+            "results called %s were of another model; they no longer count (--name keeps both)",
+            model.label,
+        )
     training = entry_of(
         known, leaks, _counts(model, jobs, limit), names, before.get("training") if same else None
     )

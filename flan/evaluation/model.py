@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import jax
+import jax.numpy as jnp
 
+from flan.checkpoints.integrity import path_name
 from flan.data.vocabulary import Vocabulary, check_round_trip, load_vocabulary
-from flan.evaluation.fingerprint import params_fingerprint
+from flan.evaluation.fingerprint import model_fingerprint
 from flan.evaluation.placement import Placement, place
 from flan.evaluation.prompts import newline_ids
 from flan.evaluation.results import safe_name
@@ -40,7 +42,7 @@ class EvaluationModel:
       params: its parameters.
       vocabulary: its vocabulary.
       step: gradient steps it has had.
-      fingerprint: of the parameters.
+      fingerprint: of the parameters and the network.
       dtype: of computation.
       reads_start: whether the model reads the vocabulary's `bos_id` before a text.
       placement: the devices it lies on; None for one.
@@ -149,20 +151,34 @@ def load_model(
     config = dataclasses.replace(
         found.model_config, dtype=dtype, dropout_rate=0.0, remat="none", attention="auto"
     )
+    check_finite(found.params, checkpoint)
+    # Training always gives a start token; an imported model may never have seen one.
+    reads_start = found.metadata.get("reads_start", True) is not False
     return EvaluationModel(
         label=label or default_label(Path(checkpoint), found.step) + ("-ema" if ema else ""),
         network=Transformer(config),
         params=found.params,
         vocabulary=words,
         step=found.step,
-        fingerprint=params_fingerprint(found.params),
+        fingerprint=model_fingerprint(found.params, config, reads_start),
         dtype=dtype,
-        # Training always gives a start token; an imported model may never have seen one.
-        reads_start=found.metadata.get("reads_start", True) is not False,
+        reads_start=reads_start,
         placement=placement,
         training=Training(record_in(found.metadata, model_dir), model_dir),
         prefix=config.prompt_ids,
     )
+
+
+def check_finite(params: Any, checkpoint: str | Path) -> None:
+    """ValueError naming the first parameter with a number that is none, or is infinite."""
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    finite = jax.jit(lambda arrays: jnp.stack([jnp.isfinite(a).all() for a in arrays]))
+    for (path, _), good in zip(leaves, finite([leaf for _, leaf in leaves]).tolist(), strict=True):
+        if not good:
+            raise ValueError(
+                f"{checkpoint}: {path_name(path)} holds numbers that are not finite: the training "
+                "diverged, or the file is bad; evaluate an earlier step (--step)"
+            )
 
 
 def default_label(checkpoint: Path, step: int) -> str:

@@ -15,21 +15,25 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from flan.data import atomic
+from flan.evaluation.training import check_entry
 
 FORMAT = "flan-evaluation-2"
 CHECKPOINT_FILE = "checkpoint.json"
+SUMMARY_FILE = "summary.json"
+_LARGEST = 2**63  # of a metric or a count; also what no infinity and no NaN is below
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 
 
 def safe_name(kind: str, name: str) -> str:
     """The name if it can be a file's name on any system; ValueError otherwise."""
+    if name in (CHECKPOINT_FILE, SUMMARY_FILE):
+        raise ValueError(f"{kind} {name!r} is the name of a file of results: give another")
     if not _SAFE.fullmatch(name):
         raise ValueError(
             f"{kind} {name!r} cannot name a file: use letters, digits and . _ + -, starting "
@@ -135,7 +139,7 @@ class Cell:
 
 def _numbers(values: Any) -> bool:
     return isinstance(values, dict) and all(
-        isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v)
+        isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < _LARGEST
         for v in values.values()
     )
 
@@ -150,6 +154,8 @@ def write_cell(out_dir: Path, cell: Cell, predictions: Iterable[Mapping[str, Any
     path = cell.id.path(out_dir)
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = [json.dumps(p, ensure_ascii=False, allow_nan=False) + "\n" for p in predictions]
+    # Killed here, the cell is not there: predictions never lie beside another result.
+    path.unlink(missing_ok=True)
     atomic.write_file(path.with_suffix(".jsonl"), "".join(lines).encode())
     atomic.write_json(path, cell.to_json())
     return path
@@ -157,9 +163,12 @@ def write_cell(out_dir: Path, cell: Cell, predictions: Iterable[Mapping[str, Any
 
 def finished_cell(out_dir: Path, cell_id: CellId, key: str) -> Cell | None:
     """The stored cell if it has that key; None where it is missing, damaged or outdated."""
+    path = cell_id.path(out_dir)
     try:
-        cell = read_cell(cell_id.path(out_dir))
+        cell = read_cell(path)
     except (FileNotFoundError, ValueError):
+        return None
+    if not path.with_suffix(".jsonl").is_file():
         return None
     return cell if cell.key == key and cell.id == cell_id else None
 
@@ -168,7 +177,7 @@ def read_cell(path: Path) -> Cell:
     """One cell; ValueError naming the file if it is none."""
     try:
         return Cell.from_json(json.loads(path.read_bytes()))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: {error}") from error
 
 
@@ -195,21 +204,42 @@ def read_checkpoint(out_dir: Path, label: str) -> dict[str, Any]:
     return entry if isinstance(entry, dict) else {}
 
 
-def read_checkpoints(out_dir: Path) -> dict[str, dict[str, Any]]:
-    """Label -> what `write_checkpoint` noted; ValueError naming a damaged file."""
+OnDamaged = Callable[[ValueError], Any]
+
+
+def refuse_damaged(error: ValueError) -> None:
+    """Raises what is wrong with a file."""
+    raise error
+
+
+def read_checkpoints(
+    out_dir: Path, on_damaged: OnDamaged = refuse_damaged
+) -> dict[str, dict[str, Any]]:
+    """Label -> what `write_checkpoint` noted.
+
+    `on_damaged` gets a ValueError naming a damaged file, and raises it, or the file is left out.
+    """
     found = {}
     for path in sorted(out_dir.glob(f"*/{CHECKPOINT_FILE}")):
         try:
             entry = json.loads(path.read_bytes())
             if not isinstance(entry, dict) or entry.get("format") != FORMAT:
                 raise ValueError(f"not a checkpoint entry of format {FORMAT!r}")
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
+            if not isinstance(entry.get("fingerprint"), str):
+                raise ValueError(f"fingerprint must be text, got {entry.get('fingerprint')!r}")
+            check_entry(entry.get("training"))
+        except (ValueError, RecursionError) as error:
+            on_damaged(ValueError(f"{path}: {error}"))
+            continue
         found[path.parent.name] = entry
     return found
 
 
-def load_cells(out_dir: Path, labels: Sequence[str] | None = None) -> list[Cell]:
+def load_cells(
+    out_dir: Path,
+    labels: Sequence[str] | None = None,
+    on_damaged: OnDamaged = refuse_damaged,
+) -> list[Cell]:
     """All cells of a results folder, sorted by what they measure.
 
     Cells that other weights left under a label since re-evaluated are skipped.
@@ -217,23 +247,28 @@ def load_cells(out_dir: Path, labels: Sequence[str] | None = None) -> list[Cell]
     Args:
       out_dir: the folder.
       labels: only these checkpoints.
+      on_damaged: gets a ValueError naming a damaged file, or one that lies where another cell
+        belongs, and raises it, or the file is left out.
 
     Raises:
       FileNotFoundError: no such folder.
-      ValueError: a damaged file, or one that lies where another cell belongs.
     """
     if not out_dir.is_dir():
         raise FileNotFoundError(f"no results at {out_dir}: `flan eval --out {out_dir}` writes them")
     cells = []
-    for label, entry in read_checkpoints(out_dir).items():
+    for label, entry in read_checkpoints(out_dir, on_damaged).items():
         if labels is not None and label not in labels:
             continue
         for path in (out_dir / label).glob("*/*/*/*.json"):
             if path.name.startswith("."):
                 continue
-            cell = read_cell(path)
-            if cell.id.path(out_dir) != path:
-                raise ValueError(f"{path}: holds the result of {cell.id}; was it moved?")
+            try:
+                cell = read_cell(path)
+                if cell.id.path(out_dir) != path:
+                    raise ValueError(f"{path}: holds the result of {cell.id}; was it moved?")
+            except ValueError as error:
+                on_damaged(error)
+                continue
             if cell.details.get("checkpoint") == entry.get("fingerprint"):
                 cells.append(cell)
     return sorted(cells, key=lambda c: c.id)

@@ -72,6 +72,11 @@ def score_requests(
     def collect() -> None:
         rows, log_probs = running.popleft()
         values = np.asarray(log_probs, np.float64)
+        if not np.isfinite(values).all():
+            raise ValueError(
+                "log-probabilities that are no finite numbers: the network overflows in "
+                f"{model.config.dtype}; compute in float32 if it is not, else the weights are bad"
+            )
         done = 0
         for r, row in enumerate(rows):
             at = 0

@@ -13,6 +13,7 @@ templates held fixed: what other test rows of the same kind might have given.
 
 from __future__ import annotations
 
+import logging
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -24,16 +25,31 @@ import numpy as np
 from flan.catalog.clusters import CLUSTERS
 from flan.data import atomic
 from flan.evaluation.resampling import interval
-from flan.evaluation.results import Cell, content_hash, load_cells, read_checkpoints
+from flan.evaluation.results import (
+    SUMMARY_FILE,
+    Cell,
+    content_hash,
+    load_cells,
+    read_checkpoints,
+)
+
+log = logging.getLogger(__name__)
 
 FORMAT = "flan-summary-2"
-SUMMARY_FILE = "summary.json"
 SPLITS = ("dev", "test")
 
 
 def write_summary(out_dir: Path) -> dict[str, Any]:
-    """Summarizes all results of a folder into its `summary.json`, and returns it."""
-    summary = summarize(load_cells(out_dir), read_checkpoints(out_dir))
+    """Summarizes all results of a folder into its `summary.json`, and returns it.
+
+    Damaged files are left out with a warning: one of them spoils no other result.
+    """
+
+    def warn(error: ValueError) -> None:
+        log.warning("left out of %s: %s; evaluate it again", SUMMARY_FILE, error)
+
+    cells = load_cells(out_dir, on_damaged=warn)
+    summary = summarize(cells, read_checkpoints(out_dir, on_damaged=lambda error: None))
     atomic.write_json(out_dir / SUMMARY_FILE, summary)
     return summary
 

@@ -93,6 +93,26 @@ def status_of(record: TrainingRecord | None, seen: bool) -> str:
     return UNKNOWN_STATUS if record is None or record.unknown else UNSEEN_STATUS
 
 
+def check_entry(entry: Any) -> None:
+    """ValueError unless a value has the form that `entry_of` gives (or is None: nothing noted)."""
+    if entry is None:
+        return
+    parts = {"unknown": list, "datasets": dict, "rows": dict}
+    if not isinstance(entry, dict) or any(
+        not isinstance(entry.get(name, kind()), kind) for name, kind in parts.items()
+    ):
+        raise ValueError(f"training must have {list(parts)}, got {str(entry)[:80]}")
+    for name, told in entry.get("datasets", {}).items():
+        if not isinstance(told, dict) or not isinstance(told.get("because", []), list):
+            raise ValueError(f"training of {name!r} must say a status and why, got {told!r}")
+    for name, counts in entry.get("rows", {}).items():
+        right = isinstance(counts, dict) and all(
+            isinstance(counts.get(kind), int) for kind in ("rows", "exact", "near")
+        )
+        if name.count("/") != 2 or not right:
+            raise ValueError(f"rows of {name!r} must be counts of a split, got {counts!r}")
+
+
 def entry_of(
     record: TrainingRecord | None,
     seen: Mapping[str, Sequence[str]],

@@ -102,7 +102,10 @@ def _predictions(folder: Path, cell: Cell) -> list[dict[str, Any]]:
 
 def _right(prediction: Mapping[str, Any]) -> int | None:
     if prediction.get("label") is not None and "choice" in prediction:
-        return int(prediction["choice"] == prediction["label"])
+        if prediction["choice"] == prediction["label"]:
+            return 1
+        # Several options may be right, or read alike.
+        return int(prediction["prediction"] in prediction["references"])
     plain = prediction["prediction"].strip().lower()
     return 1 if any(plain == str(r).strip().lower() for r in prediction["references"]) else None
 

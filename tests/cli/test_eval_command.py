@@ -151,6 +151,9 @@ def test_checkpoints_and_modes_are_scored_in_turn(setup, flan_eval, tmp_path, ca
             "leave the templates",
         ),
         (("--datasets", "rte", "--name", "a,b"), "for 1 checkpoints"),
+        (("--datasets", "rte", "--mode", ","), "names no mode"),
+        (("--datasets", "rte", "--templates", ","), "names none"),
+        (("--datasets", "rte", "--name", "summary.json"), "is the name of a file"),
         (("--datasets", "rte", "--score", "summ"), "Did you mean 'sum'"),
         (("--datasets", "rte", "--limit", "0"), "limit of 0"),
         (("--datasets", "rte", "--batch_rows", "0"), "positive"),
@@ -164,6 +167,15 @@ def test_mistakes_exit_with_one_line(flan_eval, tmp_path, capsys, flags, message
     error = capsys.readouterr().err
     assert message in error
     assert "Traceback" not in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_checkpoints_of_one_name_are_refused(setup, no_data_folder, tmp_path, capsys):
+    model, _ = setup
+    other = shutil.copytree(model, tmp_path / "elsewhere" / model.name)
+    out = ["--out", str(tmp_path / "out")]
+    assert main(["eval", str(model), str(other), "--datasets", "rte", *out]) == 2
+    assert "may get the same name in results" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

@@ -1,9 +1,12 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from flan.evaluation.fingerprint import params_fingerprint
+from flan.evaluation.fingerprint import model_fingerprint, params_fingerprint
+from flan.models.config import ModelConfig
 
 
 @pytest.fixture
@@ -43,3 +46,16 @@ def test_the_mesh_does_not_show(params):
         kernel, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
     )
     assert params_fingerprint({"a": spread}) == params_fingerprint({"a": kernel})
+
+
+def test_the_same_weights_in_another_network_are_another_model(params):
+    base = ModelConfig(8, 1, 8, 1, 8, 8, positions="rope")
+    changed = [
+        (dataclasses.replace(base, rope_theta=500.0), True),
+        (dataclasses.replace(base, activation="silu"), True),
+        (base, False),
+    ]
+    prints = {model_fingerprint(params, *one) for one in [(base, True), *changed]}
+    assert len(prints) == len(changed) + 1
+    runtime = dataclasses.replace(base, remat="full", attention="plain", dtype="bfloat16")
+    assert model_fingerprint(params, runtime, True) == model_fingerprint(params, base, True)

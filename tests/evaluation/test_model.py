@@ -79,3 +79,17 @@ def test_labels_from_folders(tmp_path):
     assert default_label(tmp_path / "my model (2)", 30) == "my-model-2-30"
     assert default_label(tmp_path / "run" / "checkpoints" / "30", 30) == "run-30"
     assert default_label(tmp_path / "..." / "{}", 1) == "model-1"
+
+
+def test_weights_that_are_no_numbers_are_refused(checkpoint, tmp_path):
+    folder, params = checkpoint
+    other = tmp_path / "diverged"
+    shutil.copytree(folder, other, ignore=shutil.ignore_patterns("checkpoints"))
+    bad = jax.tree.map(lambda x: x, params)
+    embedding = bad["token_embedder"]["embedding"]
+    bad["token_embedder"] = {"embedding": embedding.at[1, 2].set(jnp.inf)}
+    manager = CheckpointManager(other)
+    manager.save(TrainState(jnp.int32(3), bad, {}), {})
+    manager.close()
+    with pytest.raises(ValueError, match="token_embedder/embedding holds numbers that are not"):
+        load_model(other)

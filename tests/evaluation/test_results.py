@@ -61,6 +61,52 @@ def test_only_the_same_key_counts_as_finished(out):
         load_cells(out)
 
 
+def test_a_kill_between_the_files_leaves_no_result(out, monkeypatch):
+    written = cell("t0", 62.5)
+    path = write_cell(out, written, [{"row": 3}])
+
+    def killed(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(results.atomic, "write_json", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write_cell(out, cell("t0", 50.0, key="other"), [{"row": 3}, {"row": 4}])
+    assert finished_cell(out, written.id, "k") is None
+    assert load_cells(out) == []
+    monkeypatch.undo()
+    write_cell(out, written, [{"row": 3}])
+    path.with_suffix(".jsonl").unlink()
+    assert finished_cell(out, written.id, "k") is None
+
+
+ENTRY = '{"format": "flan-evaluation-2", "fingerprint": "abc", "training": {"rows": {"x": 1}}}'
+DAMAGED = {
+    "instructions/rte/rte/test-t1.json": '{"format"',
+    "instructions/rte/rte/test-t2.json": "[" * 100_000,
+    "checkpoint.json": ENTRY,
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_damaged_file_is_left_out_of_the_summary_and_named(out, name, caplog):
+    write_cell(out, cell("t0", 62.5), [])
+    results.write_checkpoint(out, "other", {"fingerprint": "abc", "step": 7})
+    write_cell(out, cell("t0", 62.5, label="other"), [])
+    path = out / "other" / name
+    path.write_text(DAMAGED[name])
+    with pytest.raises(ValueError, match=str(path)):
+        load_cells(out)
+    summary = write_summary(out)
+    assert "tuned" in summary["checkpoints"]
+    assert str(path) in caplog.text
+
+
+@pytest.mark.parametrize("name", ["summary.json", "checkpoint.json"])
+def test_names_of_result_files_are_no_names_of_checkpoints(name):
+    with pytest.raises(ValueError, match="is the name of a file of results"):
+        results.safe_name("checkpoint name", name)
+
+
 @pytest.mark.parametrize("name", ["../x", "a/b", "", ".hidden", "a b", "x" * 101, "a\\b", "é"])
 def test_names_never_leave_the_folder(name):
     for position in range(6):

@@ -208,3 +208,9 @@ def test_progress_adds_up(tiny_model):
     seen = []
     score_requests(*tiny_model, random_requests(8, 5), shapes=SHAPES, on_progress=seen.append)
     assert sum(seen) == 5
+
+
+def test_scores_that_overflow_are_refused(tiny_model):
+    model, params = tiny_model
+    with pytest.raises(ValueError, match="no finite numbers: the network overflows in float32"):
+        score_requests(model, jax.tree.map(lambda x: x * jnp.nan, params), random_requests(0, 2))

@@ -16,7 +16,7 @@ from flan.reports.comparison import compare
 from flan.reports.configs import differences, parse_config
 from flan.reports.html import Run, render_page
 from flan.reports.markdown import to_markdown
-from flan.reports.predictions import ROWS, collect, without_work
+from flan.reports.predictions import ROWS, _right, collect, without_work
 
 EVIL = "</script><script>alert(1)</script>"
 
@@ -43,6 +43,12 @@ def with_predictions(tmp_path, write_results):
     rows = Rows((0, 1), (Fields({"a": f"first {EVIL}", "b": "text"}, "x"), Fields({"a": "2"}, "y")))
     write_texts(folder, "rte", "rte", "test", rows)
     return folder
+
+
+def test_any_right_option_is_right():
+    record = {"label": 0, "choice": 1, "prediction": "Kari", "references": ["Dahl", "Kari"]}
+    assert _right(record) == 1
+    assert _right({**record, "prediction": "Ola"}) == 0
 
 
 def gather(folder):
