@@ -69,6 +69,7 @@ def definite_pronoun_resolution(row: Row) -> Fields | None:
     task_type="multiple_choice",
     fields=("sentence", "option1", "option2"),
     metrics=("accuracy",),
+    version=2,
     sources=(
         Source(
             "winogrande",
@@ -108,6 +109,7 @@ def winogrande(row: Row) -> Fields | None:
     labels=("False", "True"),
     metrics=("accuracy",),
     dev_size=50,
+    version=2,
     sources=(
         Source(
             "wsc",

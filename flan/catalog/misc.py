@@ -254,6 +254,7 @@ def fix_punct(row: Row) -> Fields | None:
     options=QUESTION_TYPES,
     labels=("DESC", "ENTY", "ABBR", "HUM", "NUM", "LOC"),
     metrics=("accuracy",),
+    version=2,
     sources=(
         Source(
             "trec",

@@ -73,6 +73,7 @@ def anli(row: Row) -> Fields | None:
     options=("yes", "no", UNKNOWN),
     labels=("entailment", "contradiction", "neutral"),
     metrics=("accuracy", "macro_f1"),
+    version=2,
     sources=(
         Source(
             "cb",

@@ -21,6 +21,7 @@ SCORES = ("0", "1", "2", "3", "4", "5")
     options=("no", "yes"),
     labels=("not_equivalent", "equivalent"),
     metrics=("accuracy", "macro_f1"),
+    version=2,
     sources=(
         Source(
             "mrpc",
@@ -56,6 +57,7 @@ def mrpc(row: Row) -> Fields | None:
     options=("no", "yes"),
     labels=("different_meaning", "paraphrase"),
     metrics=("accuracy",),
+    version=2,
     sources=(
         Source(
             "paws_wiki",

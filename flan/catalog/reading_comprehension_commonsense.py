@@ -19,6 +19,7 @@ BLANK = "____"
     task_type="multiple_choice",
     fields=("context", "question"),
     metrics=("accuracy",),
+    version=2,
     sources=(
         Source(
             "cosmos_qa",

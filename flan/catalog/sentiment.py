@@ -96,6 +96,7 @@ def sentiment140(row: Row) -> Fields | None:
     options=OPTIONS,
     labels=("negative", "positive"),
     metrics=("accuracy",),
+    version=2,
     sources=(
         Source(
             "sst2",

@@ -163,6 +163,7 @@ def cnn_dailymail(row: Row) -> Fields | None:
     task_type="generation",
     fields=("sentence",),
     metrics=("rouge",),
+    version=2,
     sources=(
         Source(
             "gigaword",
@@ -193,7 +194,7 @@ def gigaword(row: Row) -> Fields | None:
 
 def _join_tokens(text: str) -> str:
     # A hidden digit is no number sign, which `detokenize` would join to the next word.
-    text = detokenize(text.replace("\\/", "/").replace("#", "\x1a")).replace("\x1a", "#")
+    text = detokenize(text.replace("#", "\x1a")).replace("\x1a", "#")
     return re.sub(r"(?<=#) - (?=[a-z])", "-", text)  # "## - year-old"
 
 

@@ -19,6 +19,21 @@ from flan.catalog.cleanup import detokenize, repair_windows_characters, shorten
         ("-LRB- old -RRB- and ` new . '", "(old) and 'new.'"),
         ("At 9 : 55 : done .", "At 9:55: done."),
         ("They 'll do what I 've done .", "They'll do what I've done."),
+        ("I ' m sure they ' ve gone , and I ' d go .", "I'm sure they've gone, and I'd go."),
+        ("It didn 't , can 't , don ' t and wo n ' t .", "It didn't, can't, don't and won't."),
+        ("O 'Brien met D 'Cunha at 5 o 'clock .", "O'Brien met D'Cunha at 5 o'clock."),
+        (
+            "They can not go ; I 'm gon na and he 's got ta .",
+            "They cannot go; I'm gonna and he's gotta.",
+        ),
+        ("He can not only sing .", "He can not only sing."),
+        ("the teams ' , and the boys ' .", "the teams', and the boys'."),
+        ("Is it '2001 : A Space Odyssey ' ?", "Is it '2001: A Space Odyssey'?"),
+        ("He said ' hello ' and ' it 's me ' .", "He said 'hello' and 'it's me'."),
+        ("rock ' n ' roll", "rock 'n' roll"),
+        ("the boys ' toys and the girls ' dolls", "the boys' toys and the girls' dolls"),
+        ("He wanted ' ' to see ' ' it .", 'He wanted "to see" it.'),
+        ("a comedy\\/drama", "a comedy/drama"),
     ],
 )
 def test_detokenize_joins_what_the_tokenizer_split(tokens, text):
@@ -32,6 +47,7 @@ def test_detokenize_joins_what_the_tokenizer_split(tokens, text):
         "She said \"hello\" (twice), and it's 5.30 p.m. now; isn't it?",
         "The .NET team paid $3.5m - or so - for O'Brien's C# code.",
         "No period here",
+        "Jacobus van 't Hoff got taller in the '90s; they can, not must, sing 'hello'.",
     ],
 )
 def test_detokenize_leaves_plain_text_alone(text):
@@ -42,6 +58,18 @@ def test_detokenize_leaves_plain_text_alone(text):
 def test_detokenize_keeps_every_letter_in_order(text):
     kept = [c for c in detokenize(text) if c.isalpha()]
     assert kept == [c for c in text if c.isalpha()]
+
+
+TOKENIZED = (
+    *("said", "the boys ' toys", "' hello '", "` hi '", "`` so ''", '" no "', "I ' m", "do n't"),
+    *("can not", "( 5 % )", "-LRB- a\\/b -RRB-", ",", ".", "O 'Brien", "in 't Veld"),
+)
+
+
+@given(st.lists(st.sampled_from(TOKENIZED)))
+def test_detokenizing_twice_changes_nothing_more(words):
+    text = detokenize(" ".join(words))
+    assert detokenize(text) == text
 
 
 def test_windows_characters_are_repaired():
