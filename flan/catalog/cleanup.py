@@ -33,11 +33,6 @@ _OPENS = re.compile(r"(?:`|')(?!['`]|(?:s|m|d|t|re|ve|ll|em|n)\b|\d0'?s\b)", re.
 # After other words in -s a lone apostrophe marks a plural's possessive: "the boys ' toys".
 _NO_PLURALS = {"as", "does", "has", "his", "is", "its", "says", "this", "us", "was", "yes"}
 
-# Bytes 0x80-0x9f of Windows text that was read as Latin-1: dashes, curly quotes, the ellipsis.
-_WINDOWS = {
-    code: bytes([code]).decode("cp1252", errors="ignore") or None for code in range(0x80, 0xA0)
-}
-
 
 def detokenize(text: str) -> str:
     r"""Undoes Penn Treebank tokenization; text that is not tokenized stays as it is.
@@ -57,7 +52,25 @@ def detokenize(text: str) -> str:
     text = _CLOSING.sub(r"\1", text)
     text = _CLOSING_APOSTROPHE.sub("'", text)
     text = _OPENING.sub(r"\1", text)
-    return text.replace("``", '"').replace("''", '"').replace("`", "'")
+    return straight_quotes(text).replace("`", "'")
+
+
+# What only tokenized text has: a clitic or a mark that stands alone, the names of brackets.
+_TOKENIZED = re.compile(
+    r"(?:^|\s)(?:``|'')\s| (?:n't|'(?:s|m|d|re|ve|ll))\b|-[LR][CRS]B-|\w [.,;?!](?:\s|$)"
+)
+
+
+def detokenize_lines(text: str) -> str:
+    """Detokenizes the lines that look tokenized, of texts that are so in part."""
+    return "\n".join(
+        detokenize(line) if _TOKENIZED.search(line) else line for line in text.split("\n")
+    )
+
+
+def straight_quotes(text: str) -> str:
+    """Turns the quotation marks of LaTeX and the Treebank, ``...'', into straight ones."""
+    return text.replace("``", '"').replace("''", '"')
 
 
 def _join_double_quotes(text: str) -> str:
@@ -88,11 +101,6 @@ def _open_single_quotes(text: str) -> str:
 
 def _is_plural(word: str) -> bool:
     return word.lower().endswith("s") and word.lower() not in _NO_PLURALS
-
-
-def repair_windows_characters(text: str) -> str:
-    r"""Replaces C1 control characters by what they mean in Windows-1252 ("\x97" -> "—")."""
-    return text.translate(_WINDOWS)
 
 
 def shorten(text: str, limit: int = 3_600) -> str:

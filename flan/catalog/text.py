@@ -1,6 +1,6 @@
 """Whitespace, lengths, datelines and punctuation: cleaning for long texts.
 
-`flan.catalog.cleanup` undoes tokenization and encoding damage.
+`flan.catalog.cleanup` undoes tokenization, `flan.catalog.encoding` encoding damage.
 """
 
 from __future__ import annotations
@@ -111,8 +111,3 @@ def repair_entities(text: str) -> str:
     text = re.sub(r"(?<=s) #39;(?= )", "'", text)  # "cities #39; parks"
     text = re.sub(r" quot;(.*?) quot;(?= |$|[.,;:?!])", r' "\1"', " " + text)
     return one_line(re.sub(r"&?(#\d+|quot|amp);", lambda m: _ENTITIES.get(m[1], " "), text))
-
-
-def repair_currency(text: str) -> str:
-    """Pound, euro and ellipsis signs whose UTF-8 was read as Windows text: "Â£5" -> "£5"."""
-    return text.replace("Â£", "£").replace("â‚¬", "€").replace("â€¦", "…").replace("Â\u00a0", " ")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flan.catalog.cleanup import detokenize, repair_windows_characters, shorten
+from flan.catalog.cleanup import detokenize, detokenize_lines, shorten, straight_quotes
 
 
 @pytest.mark.parametrize(
@@ -72,8 +72,16 @@ def test_detokenizing_twice_changes_nothing_more(words):
     assert detokenize(text) == text
 
 
-def test_windows_characters_are_repaired():
-    assert repair_windows_characters("well\x85 it\x92s 5\x9610 \x81€") == "well… it’s 5–10 €"
+def test_lines_are_detokenized_where_they_look_so():
+    text = "`` We 've come , '' he said .\nIt is -LRB- so -RRB- .\nThis ( one ) is \"not\" .5 so"
+    assert detokenize_lines(text) == (
+        '"We\'ve come," he said.\nIt is (so).\nThis ( one ) is "not" .5 so'
+    )
+    assert detokenize_lines(detokenize_lines(text)) == detokenize_lines(text)
+
+
+def test_latex_quotes():
+    assert straight_quotes("``cat-singer'' or 'cat'") == "\"cat-singer\" or 'cat'"
 
 
 @given(st.text(alphabet="ab \n", max_size=300), st.integers(20, 200))

@@ -87,6 +87,32 @@ def test_gigaword_drops_unknown_words(field):
     assert get_dataset("gigaword").to_fields({**row, field: "the UNK barked"}) is None
 
 
+def test_gigaword_resolves_entities():
+    row = {"document": "bradford &amp; bingley fell ## percent .", "summary": "h &amp; m rises"}
+    fields = get_dataset("gigaword").to_fields(row)
+    assert fields.values["sentence"] == "bradford & bingley fell ## percent."
+    assert fields.answer == "h & m rises"
+
+
+def test_newsroom_summaries_lose_entities():
+    row = {
+        "text": "Iranâ\x80\x99s ship sailed.",
+        "summary": "Chris & nbsp; O& rsquo;Hara & quot;won& quot;",
+    }
+    fields = get_dataset("newsroom").to_fields(row)
+    assert fields.values["article"] == "Iran’s ship sailed."
+    assert fields.answer == 'Chris O’Hara "won"'
+
+
+def test_xsum_repairs_quotes_and_letters():
+    row = {"document": "``GoiÃ¡s'' is in Brazil.", "summary": "A naÃ¯f said ``no''."}
+    fields = get_dataset("xsum").to_fields(row)
+    assert (fields.values["article"], fields.answer) == (
+        '"Goiás" is in Brazil.',
+        'A naïf said "no".',
+    )
+
+
 def test_multi_news_numbers_articles_and_shares_the_room():
     long, short = "long " * 2000, "short " * 20
     row = {"document": f"{long}|||||\n{short}||||| \n |||||{long}", "summary": "– It rained."}
