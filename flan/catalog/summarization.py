@@ -12,6 +12,7 @@ import re
 
 from flan.catalog.cleanup import detokenize, straight_quotes
 from flan.catalog.dataset import Fields, Row, Source, free_form
+from flan.catalog.datelines import strip_dateline, strip_news_opening
 from flan.catalog.encoding import repair_encoding, unescape_entities
 from flan.catalog.registry import register
 from flan.catalog.text import (
@@ -20,11 +21,11 @@ from flan.catalog.text import (
     one_line,
     repair_entities,
     squeeze,
-    strip_dateline,
     strip_tags,
 )
 
 TEXT_WORDS = 600
+_AG_TOPICS = ("world affairs", "sports", "business", "science and technology")
 
 
 def _text(raw: str) -> str:
@@ -72,6 +73,7 @@ def aeslc(row: Row) -> Fields | None:
     task_type="generation",
     fields=("description", "topic"),
     metrics=("rouge",),
+    version=2,
     sources=(
         Source(
             "ag_news",
@@ -97,19 +99,15 @@ def ag_news(row: Row) -> Fields | None:
     Fields: description "The city's harbour reopened on Monday after the storm.",
             topic "world affairs"; answer "Harbour reopens".
     """
+    if not 0 <= row["label"] < len(_AG_TOPICS):
+        return None
     title, agency = _split_agency(repair_entities(row["title"]))
     description = repair_entities(row["description"])
     if agency:
         description = description.removeprefix(f"{agency} - ")
-    description = _AG_DATELINE.sub("", description)
-    topic = ("world affairs", "sports", "business", "science and technology")[row["label"]]
+    description = strip_news_opening(description)
+    topic = _AG_TOPICS[row["label"]]
     return _summary_of(title, description, description=description, topic=topic)
-
-
-# "NEW YORK (Reuters) - ", "Madrid, Spain (Sports Network) -- ", "BAGHDAD, Iraq - "
-_AG_DATELINE = re.compile(
-    r"^(?:(?:[A-Z][\w., ]{1,40} )?\([A-Z][\w ./]{1,20}\)|[A-Z]{3}[A-Z .]*(?:, [A-Z]\w+)?) --? "
-)
 
 
 def _split_agency(title: str) -> tuple[str, str]:
@@ -127,6 +125,7 @@ def _split_agency(title: str) -> tuple[str, str]:
     task_type="generation",
     fields=("article",),
     metrics=("rouge",),
+    version=2,
     sources=(
         Source(
             "cnn_dailymail",
@@ -151,7 +150,7 @@ def cnn_dailymail(row: Row) -> Fields | None:
     Fields: article "A rare bird was seen on Monday. ...",
             answer "Rare bird seen in London. First sighting since 1960."
     """
-    article = _text(strip_dateline(row["article"].lstrip()))
+    article = _text(strip_dateline(squeeze(row["article"])))
     highlights = one_line(re.sub(r" \.(?=\s|$)", ".", row["highlights"]))
     return _summary_of(highlights, article, article=article)
 

@@ -30,7 +30,10 @@ def test_aeslc_squeezes_spaces_but_keeps_lines():
         ("paid \\$5 million", "paid $5 million"),
         ("AT amp;T", "AT&T"),
         ("one\\two", "one two"),
-        ("&lt;A HREF=x&gt;Reuters&lt;/A&gt; - Oil", "Reuters - Oil"),
+        ("So says &lt;A HREF=x&gt;Reuters&lt;/A&gt;.", "So says Reuters ."),
+        ("UK #39;s #39;Dr Who #39; of teams #39; dogs", "UK's 'Dr Who' of teams' dogs"),
+        (" #39;Abhorrent act #39; says Blair", "'Abhorrent act' says Blair"),
+        ("He said #39; #39;no #39; #39;", 'He said "no"'),
     ],
 )
 def test_ag_news_repairs_entities(raw, clean):
@@ -54,6 +57,18 @@ def test_ag_news_drops_agency_and_dateline(opening, ending):
     fields = fields_of("ag_news", row)
     assert fields.values["description"] == "A ship came."
     assert fields.answer == "Harbour reopens"
+
+
+def test_ag_news_without_a_topic_is_dropped():
+    row = {"title": "Harbour reopens", "description": "AP - It reopened.", "label": -1}
+    assert get_dataset("ag_news").to_fields(row) is None
+    fields = get_dataset("ag_news").to_fields(row | {"label": 1})
+    assert fields.values == {"description": "It reopened.", "topic": "sports"}
+
+
+def test_cnn_dailymail_drops_a_dateline_of_two_spaces():
+    row = {"article": "BOGOTA, Colombia  (CNN)  -- Ships.", "highlights": "Ships ."}
+    assert get_dataset("cnn_dailymail").to_fields(row).values["article"] == "Ships."
 
 
 def test_cnn_dailymail_drops_the_dateline_and_joins_highlights():
