@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flan.catalog.dataset import Fields, Row, Source, choice, free_form
+from flan.catalog.encoding import repair_encoding
 from flan.catalog.questions import as_question, finish_question, unquote_cell
 from flan.catalog.registry import register
 from flan.catalog.text import one_line
@@ -67,6 +68,7 @@ def arc(row: Row) -> Fields | None:
     task_type="generation",
     fields=("question",),
     metrics=("exact_match", "f1"),
+    version=2,
     sources=(
         Source(
             "natural_questions",
@@ -85,8 +87,8 @@ def natural_questions(row: Row) -> Fields | None:
             question mark; answer "Benjamin Franklin"; references, all answers of the row.
     """
     return free_form(
-        [one_line(answer) for answer in row["answer"]],
-        question=as_question(one_line(row["question"])),
+        [one_line(repair_encoding(answer)) for answer in row["answer"]],
+        question=as_question(one_line(repair_encoding(row["question"]))),
     )
 
 
@@ -97,6 +99,7 @@ def natural_questions(row: Row) -> Fields | None:
     task_type="generation",
     fields=("question",),
     metrics=("exact_match", "f1"),
+    version=2,
     sources=(
         Source(
             "trivia_qa",
@@ -112,19 +115,22 @@ def trivia_qa(row: Row) -> Fields | None:
 
     Row:    {"question": "Which river flows through Vienna", "question_id": "x", ...,
              "answer": {"value": "DANUBE", "aliases": ["Danube", "River Danube"], ...}}
-    Fields: question "Which river flows through Vienna?", freed of a CSV file's quoting where
-            it kept that; answer "Danube", the alias where the value itself is in capitals;
-            references ("Danube", "DANUBE", "River Danube"): the value and all aliases. The
-            test split's answers are "<unk>".
+    Fields: question "Which river flows through Vienna?"; answer "Danube", the alias where the
+            value itself is in capitals; references ("Danube", "DANUBE", "River Danube"): the
+            value and all aliases. All are freed of a CSV file's quoting where they kept
+            that. The test split's answers are "<unk>".
     """
-    value = row["answer"]["value"]
+    value, *aliases = map(_trivia_text, (row["answer"]["value"], *row["answer"]["aliases"]))
     if value == "<unk>":
         return None
-    aliases = row["answer"]["aliases"]
     return free_form(
-        [one_line(text) for text in (_in_lower_case(value, aliases), value, *aliases)],
-        question=finish_question(unquote_cell(row["question"])),
+        (_in_lower_case(value, aliases), value, *aliases),
+        question=finish_question(_trivia_text(row["question"])),
     )
+
+
+def _trivia_text(text: str) -> str:
+    return one_line(unquote_cell(repair_encoding(text)))
 
 
 def _in_lower_case(value: str, aliases: list[str]) -> str:

@@ -7,14 +7,18 @@ one in question ("*he*"), so that the question has one meaning; other texts stay
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from flan.catalog.cleanup import detokenize
 from flan.catalog.dataset import Fields, Row, Source, choice
 from flan.catalog.registry import register
+from flan.catalog.text import one_line
 
 
-def mark_pronoun(text: str, pronoun: str, word: int = 0) -> str:
+def mark_pronoun(text: str, pronoun: str, word: int = 0) -> str | None:
     """The text with the meant occurrence of `pronoun` in asterisks, if there are several.
+
+    None where the text does not have the pronoun.
 
     Args:
       text: the text as it is in the row.
@@ -22,11 +26,42 @@ def mark_pronoun(text: str, pronoun: str, word: int = 0) -> str:
       word: index of the meant occurrence among the text's words. The nearest occurrence
         is taken, since a few rows of the Winograd files count one off.
     """
-    found = list(re.finditer(rf"(?<!\w){re.escape(pronoun)}(?!\w)", text, re.IGNORECASE))
+    found = _occurrences(text, pronoun)
     if len(found) < 2:
-        return text
-    meant = min(found, key=lambda match: abs(len(text[: match.start()].split()) - word))
+        return text if found else None
+    meant = min(found, key=lambda match: abs(_words_before(text, match.start()) - word))
     return f"{text[: meant.start()]}*{meant[0]}*{text[meant.end() :]}"
+
+
+def _occurrences(text: str, words: str) -> list[re.Match[str]]:
+    if not words:
+        return []
+    return list(re.finditer(rf"(?<!\w){re.escape(words)}(?!\w)", text, re.IGNORECASE))
+
+
+def _words_before(text: str, position: int) -> int:
+    return len(text[:position].split())
+
+
+# What begins the clause about the pronoun.
+_CONNECTIVE = re.compile(r"[,;]|\b(?:and|because|but|since|so)\b", re.IGNORECASE)
+
+
+def meant_word(text: str, pronoun: str, candidates: Sequence[str]) -> int:
+    """Index of the word where a pronoun stands for one of two candidates.
+
+    It is the first occurrence in the clause that follows the mention of both; in "the
+    witches they found, since they feared them" the second. Without such a clause it is the
+    first occurrence after both, or the first of all.
+    """
+    mentions = [found[0].end() for name in candidates if (found := _occurrences(text, name))]
+    after = max(mentions, default=0)
+    connective = _CONNECTIVE.search(text, after)
+    places = [match.start() for match in _occurrences(text, pronoun)]
+    for start in (connective.end() if connective else after, after):
+        if later := [place for place in places if place >= start]:
+            return _words_before(text, later[0])
+    return 0
 
 
 @register(
@@ -36,6 +71,7 @@ def mark_pronoun(text: str, pronoun: str, word: int = 0) -> str:
     task_type="multiple_choice",
     fields=("sentence", "pronoun"),
     metrics=("accuracy",),
+    version=2,
     sources=(
         Source(
             "definite_pronoun_resolution",
@@ -53,13 +89,17 @@ def definite_pronoun_resolution(row: Row) -> Fields | None:
 
     Row:    {"sentence": "The wolf chased the hare because it was hungry.", "pronoun": "it",
              "candidates": ["The wolf", "the hare"], "label": 0}
-    Fields: sentence and pronoun as they are; options are the two candidates, answer "The wolf".
-            Where the pronoun occurs more than once its first occurrence is meant, and marked.
+    Fields: sentence and pronoun; options are the two candidates, answer "The wolf". Where the
+            pronoun occurs more than once, the occurrence that is meant is marked. The row
+            does not say which: it is taken to be that after both candidates were mentioned.
+            A row whose pronoun is not in its sentence is dropped.
     """
     if row["label"] >= len(row["candidates"]):
         return None
-    sentence = mark_pronoun(row["sentence"].strip(), row["pronoun"])
-    return choice(row["candidates"], row["label"], sentence=sentence, pronoun=row["pronoun"])
+    sentence, pronoun = one_line(row["sentence"]), one_line(row["pronoun"])
+    candidates = [one_line(name) for name in row["candidates"]]
+    marked = mark_pronoun(sentence, pronoun, meant_word(sentence, pronoun, candidates))
+    return choice(candidates, row["label"], sentence=marked, pronoun=pronoun) if marked else None
 
 
 @register(
@@ -69,6 +109,7 @@ def definite_pronoun_resolution(row: Row) -> Fields | None:
     task_type="multiple_choice",
     fields=("sentence", "option1", "option2"),
     metrics=("accuracy",),
+    version=2,
     sources=(
         Source(
             "winogrande",
@@ -86,9 +127,12 @@ def winogrande(row: Row) -> Fields | None:
     Row:    {"sentence": "The flag did not fit in the drawer because the _ was too big.",
              "option1": "flag", "option2": "drawer", "label": 0}
     Fields: sentence with its blank `_`; option1 and option2, which are also the options;
-            answer "flag". The test split's labels are hidden (-1).
+            answer "flag". The test split's labels are hidden (-1). A row without a blank is
+            dropped.
     """
-    options = (row["option1"].strip(), row["option2"].strip())
+    options = (one_line(row["option1"]), one_line(row["option2"]))
+    if "_" not in row["sentence"]:
+        return None
     return choice(
         options,
         row["label"],
@@ -108,6 +152,7 @@ def winogrande(row: Row) -> Fields | None:
     labels=("False", "True"),
     metrics=("accuracy",),
     dev_size=50,
+    version=2,
     sources=(
         Source(
             "wsc",
@@ -146,16 +191,21 @@ def wsc(row: Row) -> Fields | None:
              "option1_normalized": "Tom", "option2": "Sam", "option2_normalized": "Sam",
              "pronoun_text": "he", "pronoun_start": 18, "pronoun_end": 20, "label": 0, "idx": 2}
     Fields: text without the tokenizer's spaces, pronoun "he", noun "Sam"; options ("no", "yes"),
-            answer "no" for both rows (idx 2 falls in a pair that is asked about option 2).
+            answer "no" for both rows (idx 2 falls in a pair that is asked about option 2). A
+            row whose pronoun is not in its text is dropped.
     """
     if "span1_text" in row:
         pronoun, noun, label = row["span2_text"], row["span1_text"], row["label"]
-        text = mark_pronoun(row["text"], pronoun, row["span2_index"])
+        word = row["span2_index"]
     else:
         asked = row["idx"] // 2 % 2
         pronoun, noun = row["pronoun_text"], row[f"option{asked + 1}"]
-        label = int(row["label"] == asked)
-        text = mark_pronoun(row["text"], pronoun, len(row["text"][: row["pronoun_start"]].split()))
+        label = int(row["label"] == asked) if row["label"] in (0, 1) else -1
+        word = _words_before(row["text"], row["pronoun_start"])
+    pronoun = one_line(pronoun)
+    text = mark_pronoun(one_line(row["text"]), pronoun, word)
+    if text is None:
+        return None
     return choice(
         ("no", "yes"), label, text=detokenize(text), pronoun=pronoun, noun=detokenize(noun)
     )

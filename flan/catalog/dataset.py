@@ -7,12 +7,15 @@ training caches, seqio tasks, evaluation, previews and a user's own rows.
 from __future__ import annotations
 
 import dataclasses
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 Row = Mapping[str, Any]
 TaskType = Literal["classification", "multiple_choice", "generation"]
 TASK_TYPES: tuple[TaskType, ...] = ("classification", "multiple_choice", "generation")
+
+_INVISIBLE = frozenset({"Cc", "Cf", "Zl", "Zp", "Zs"})
 
 DEV_SIZE = 200
 TRAIN_CAP = 30_000
@@ -67,15 +70,20 @@ def choice(options: Sequence[str], label: int, **values: str) -> Fields | None:
 def free_form(references: str | Sequence[str], **values: str) -> Fields | None:
     """Fields of a generation task; None (row dropped) without a reference, or for a blank value."""
     texts = (references,) if isinstance(references, str) else tuple(references)
-    texts = tuple(dict.fromkeys(t for t in texts if t.strip()))
+    texts = tuple(dict.fromkeys(t for t in texts if not any_blank([t])))
     if not texts or any_blank(values.values()):
         return None
     return Fields(values, texts[0], references=texts)
 
 
 def any_blank(texts: Iterable[str]) -> bool:
-    """Whether one of them has nothing but white space."""
-    return any(not text.strip() for text in texts)
+    """Whether one of them has nothing to see: white space and invisible characters only."""
+    return any(all(map(_is_invisible, text)) for text in texts)
+
+
+def _is_invisible(char: str) -> bool:
+    """Spaces, control and formatting characters, and the mark of those that were lost."""
+    return unicodedata.category(char) in _INVISIBLE or char == "\N{REPLACEMENT CHARACTER}"
 
 
 @dataclasses.dataclass(frozen=True)

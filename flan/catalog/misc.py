@@ -7,6 +7,8 @@ import zlib
 
 from flan.catalog.cleanup import detokenize
 from flan.catalog.dataset import Fields, Row, Source, choice, free_form
+from flan.catalog.encoding import repair_encoding
+from flan.catalog.questions import finish_question
 from flan.catalog.registry import register
 from flan.catalog.text import leading_words, one_line, squeeze, strip_punctuation
 
@@ -36,6 +38,7 @@ UNANSWERED = "not stated"
     fields=("story", "dialogue", "question"),
     metrics=("f1", "exact_match"),
     dev_size=100,
+    version=2,
     sources=(
         Source(
             "coqa",
@@ -64,15 +67,15 @@ def coqa(row: Row) -> Fields | None:
     Fields: story (its first 500 words), dialogue "Q: What did Rosa have?\nA: a kite",
             question "What colour was it?", answer "red".
     """
-    questions = [one_line(question) for question in row["questions"]]
-    answers = [one_line(answer) for answer in row["answers"]["input_text"]]
+    questions = [finish_question(repair_encoding(question)) for question in row["questions"]]
+    answers = [one_line(repair_encoding(answer)) for answer in row["answers"]["input_text"]]
     if not 2 <= len(questions) <= len(answers):
         return None
     turn = 1 + zlib.crc32(row["story"].encode()) % (len(questions) - 1)
     earlier = list(zip(questions, answers, strict=False))[max(0, turn - TURNS) : turn]
     return free_form(
         answers[turn],
-        story=leading_words(squeeze(row["story"]), STORY_WORDS),
+        story=leading_words(squeeze(repair_encoding(row["story"])), STORY_WORDS),
         dialogue="\n".join(f"Q: {question}\nA: {answer}" for question, answer in earlier),
         question=questions[turn],
     )
@@ -135,6 +138,7 @@ def quac(row: Row) -> Fields | None:
     options=YES_NO,
     labels=("False", "True"),
     metrics=("accuracy",),
+    version=2,
     sources=(
         Source(
             "wic",
@@ -156,7 +160,7 @@ def wic(row: Row) -> Fields | None:
     return choice(
         YES_NO,
         row["label"],
-        word=row["word"],
+        word=one_line(row["word"]),
         sentence1=one_line(row["sentence1"]),
         sentence2=one_line(row["sentence2"]),
     )
@@ -254,6 +258,7 @@ def fix_punct(row: Row) -> Fields | None:
     options=QUESTION_TYPES,
     labels=("DESC", "ENTY", "ABBR", "HUM", "NUM", "LOC"),
     metrics=("accuracy",),
+    version=2,
     sources=(
         Source(
             "trec",

@@ -6,9 +6,11 @@ contradiction second, WNLI puts entailment last); `options` verbalize them in th
 
 from __future__ import annotations
 
-from flan.catalog.cleanup import detokenize
+from flan.catalog.cleanup import detokenize, detokenize_lines
 from flan.catalog.dataset import Fields, Row, Source, choice
+from flan.catalog.encoding import repair_encoding, unescape_entities
 from flan.catalog.registry import register
+from flan.catalog.text import one_line
 
 SUPER_GLUE = "TFDS super_glue 1.0.2, dataset_info"
 GLUE = "TFDS glue 2.0.0, catalog"
@@ -31,6 +33,7 @@ UNKNOWN = "can't tell"
     options=("yes", UNKNOWN, "no"),
     labels=("e", "n", "c"),
     metrics=("accuracy",),
+    version=2,
     sources=tuple(
         Source(
             name,
@@ -53,13 +56,14 @@ def anli(row: Row) -> Fields | None:
 
     Row:    {"uid": "r1-17", "context": "The Silver Lantern is a 1954 western. It was filmed in Utah.",
              "hypothesis": "The Silver Lantern was released in 1955.", "label": 2}
-    Fields: premise (the row's context, with "<br>" as a line end) and hypothesis; options
-            ("yes", "can't tell", "no"), answer "no".
+    Fields: premise (the row's context, with "<br>" as a line end; its tokenized lines, mostly
+            of round 3, as people write them) and hypothesis; options ("yes", "can't tell",
+            "no"), answer "no".
     """
     return choice(
         ("yes", UNKNOWN, "no"),
         row["label"],
-        premise=row["context"].replace("<br>", "\n").strip(),
+        premise=detokenize_lines(repair_encoding(row["context"].replace("<br>", "\n"))).strip(),
         hypothesis=row["hypothesis"].strip(),
     )
 
@@ -73,6 +77,7 @@ def anli(row: Row) -> Fields | None:
     options=("yes", "no", UNKNOWN),
     labels=("entailment", "contradiction", "neutral"),
     metrics=("accuracy", "macro_f1"),
+    version=2,
     sources=(
         Source(
             "cb",
@@ -110,6 +115,7 @@ def cb(row: Row) -> Fields | None:
     options=("yes", UNKNOWN, "no"),
     labels=("entailment", "neutral", "contradiction"),
     metrics=("accuracy",),
+    version=2,
     # One training split belongs to both halves of the evaluation. Only the first source
     # reads it, so that its rows count once.
     sources=(
@@ -138,14 +144,19 @@ def mnli(row: Row) -> Fields | None:
 
     Row:    {"premise": "Most of the stalls close by noon.",
              "hypothesis": "The stalls sell fresh fruit.", "label": 1, "idx": 0}
-    Fields: premise and hypothesis; options ("yes", "can't tell", "no"), answer "can't tell".
+    Fields: premise and hypothesis, without what is left of a tokenizer and of HTML; options
+            ("yes", "can't tell", "no"), answer "can't tell".
     """
     return choice(
         ("yes", UNKNOWN, "no"),
         row["label"],
-        premise=row["premise"].strip(),
-        hypothesis=row["hypothesis"].strip(),
+        premise=_mnli_text(row["premise"]),
+        hypothesis=_mnli_text(row["hypothesis"]),
     )
+
+
+def _mnli_text(text: str) -> str:
+    return detokenize_lines(unescape_entities(repair_encoding(text))).strip()
 
 
 @register(
@@ -191,6 +202,7 @@ def qnli(row: Row) -> Fields | None:
     options=("yes", "no"),
     labels=("entailment", "not_entailment"),
     metrics=("accuracy",),
+    version=2,
     sources=(
         Source(
             "rte",
@@ -206,9 +218,18 @@ def rte(row: Row) -> Fields | None:
 
     Row:    {"premise": "The ferry has not sailed since the storm.",
              "hypothesis": "The ferry sailed during the storm.", "label": 1, "idx": 0}
-    Fields: premise and hypothesis as they are; options ("yes", "no"), answer "no".
+    Fields: premise and hypothesis, each on one line; options ("yes", "no"), answer "no".
     """
-    return choice(("yes", "no"), row["label"], premise=row["premise"], hypothesis=row["hypothesis"])
+    return choice(
+        ("yes", "no"),
+        row["label"],
+        premise=_rte_text(row["premise"]),
+        hypothesis=_rte_text(row["hypothesis"]),
+    )
+
+
+def _rte_text(text: str) -> str:
+    return detokenize_lines(one_line(repair_encoding(text)))
 
 
 @register(

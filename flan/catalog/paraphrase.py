@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 
-from flan.catalog.cleanup import detokenize
+from flan.catalog.cleanup import detokenize, straight_quotes
 from flan.catalog.dataset import Fields, Row, Source, any_blank, choice
+from flan.catalog.encoding import repair_encoding, unescape_entities
 from flan.catalog.registry import register
+from flan.catalog.text import one_line
 
 GLUE = "TFDS glue 2.0.0, catalog"
 SCORES = ("0", "1", "2", "3", "4", "5")
@@ -21,6 +23,7 @@ SCORES = ("0", "1", "2", "3", "4", "5")
     options=("no", "yes"),
     labels=("not_equivalent", "equivalent"),
     metrics=("accuracy", "binary_f1"),
+    version=2,
     sources=(
         Source(
             "mrpc",
@@ -56,6 +59,7 @@ def mrpc(row: Row) -> Fields | None:
     options=("no", "yes"),
     labels=("different_meaning", "paraphrase"),
     metrics=("accuracy",),
+    version=2,
     sources=(
         Source(
             "paws_wiki",
@@ -137,6 +141,7 @@ def _without_csv_quotes(text: str) -> str:
     fields=("sentence1", "sentence2"),
     options=SCORES,
     metrics=("pearson", "spearman"),
+    version=2,
     sources=(
         Source(
             "stsb",
@@ -161,7 +166,7 @@ def stsb(row: Row) -> Fields | None:
     Fields: both sentences; options ("0", ..., "5"), answer "4", references ("3.5",).
     """
     score = float(row["label"])
-    values = {name: row[name].strip() for name in ("sentence1", "sentence2")}
+    values = {name: _stsb_text(row[name]) for name in ("sentence1", "sentence2")}
     if not 0 <= score <= 5 or any_blank(values.values()):
         return None
     rounded = math.floor(score + 0.5)
@@ -174,3 +179,7 @@ def stsb(row: Row) -> Fields | None:
         # decimal point, so that an exact "3.0" is never taken for the option "3".
         (str(round(score, 3)),),
     )
+
+
+def _stsb_text(text: str) -> str:
+    return one_line(straight_quotes(unescape_entities(repair_encoding(text))))

@@ -7,6 +7,7 @@ import re
 # Queries end in zero-width spaces, which `str.strip` keeps.
 _BLANK = " \t\r\n\u00a0\u200b"
 _SPACED_MARK = re.compile(r" \?$")
+_COMMAND = re.compile(r"(?:describe|explain|give|list|name|state|tell)\b", re.IGNORECASE)
 
 
 def as_question(query: str) -> str:
@@ -31,10 +32,12 @@ def unquote_cell(text: str) -> str:
 
 
 def finish_question(text: str) -> str:
-    """The question on one line, with a question mark where it ends without punctuation.
+    """The question on one line, with an end mark where it ends without punctuation.
 
-    `Which river flows through Vienna` gains one; `Name the river.` stays as it is.
+    `Which river flows through Vienna` gains a question mark, `Name the river` a full stop.
     """
     text = _SPACED_MARK.sub("?", " ".join(text.replace("\u200b", " ").split()))
     finished = text.rstrip("\"')]”’").endswith((".", "?", "!", ":"))
-    return text if finished else f"{text}?"
+    if finished:
+        return text
+    return f"{text}." if _COMMAND.match(text) else f"{text}?"

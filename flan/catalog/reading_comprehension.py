@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import html
 import re
 
-from flan.catalog.cleanup import shorten
+from flan.catalog.cleanup import detokenize_lines, shorten, straight_quotes
 from flan.catalog.dataset import Fields, Row, Source, choice, free_form
+from flan.catalog.encoding import repair_encoding, unescape_entities
 from flan.catalog.questions import as_question, finish_question
 from flan.catalog.registry import register
 from flan.catalog.text import one_line, squeeze
@@ -29,6 +29,7 @@ _DATE = re.compile(r"(\d*)-([A-Za-z]+)-(\d{1,2})")
     fields=("passage", "question", "title"),
     options=("no", "yes"),
     metrics=("accuracy",),
+    version=2,
     sources=(
         Source(
             "bool_q",
@@ -45,16 +46,16 @@ def bool_q(row: Row) -> Fields | None:
     Row:    {"question": "is the sea otter a kind of seal", "title": "Sea otter",
              "passage": "The sea otter is a marine mammal of the weasel family.",
              "answer": False}
-    Fields: question as "Is the sea otter a kind of seal?"; passage and title as they are
-            (a passage beyond 3,600 characters loses its middle);
+    Fields: question as "Is the sea otter a kind of seal?"; passage (beyond 3,600 characters
+            it loses its middle) and title, LaTeX's quotation marks as straight ones;
             options ("no", "yes"), the order of False and True; answer "no".
     """
     return choice(
         ("no", "yes"),
         int(row["answer"]),
-        passage=shorten(row["passage"]),
-        question=as_question(row["question"]),
-        title=row["title"],
+        passage=shorten(squeeze(straight_quotes(row["passage"]))),
+        question=as_question(one_line(straight_quotes(row["question"]))),
+        title=one_line(straight_quotes(row["title"])),
     )
 
 
@@ -65,6 +66,7 @@ def bool_q(row: Row) -> Fields | None:
     task_type="generation",
     fields=("passage", "question"),
     metrics=("drop", "drop_exact_match"),
+    version=2,
     sources=(
         Source(
             "drop",
@@ -93,8 +95,8 @@ def drop(row: Row) -> Fields | None:
     answers = [row["answer"], *row["validated_answers"]]
     return free_form(
         [_written_date(one_line(answer)) for answer in answers],
-        passage=shorten(squeeze(html.unescape(row["passage"]))),
-        question=finish_question(html.unescape(row["question"])),
+        passage=shorten(squeeze(unescape_entities(row["passage"]))),
+        question=finish_question(unescape_entities(row["question"])),
     )
 
 
@@ -114,6 +116,7 @@ def _written_date(answer: str) -> str:
     options=("no", "yes"),
     labels=("False", "True"),
     metrics=("binary_f1", "accuracy"),
+    version=2,
     sources=(
         Source(
             "multirc",
@@ -132,15 +135,15 @@ def multirc(row: Row) -> Fields | None:
     Row:    {"paragraph": "Lena took the bus to town. Her brother walked.",
              "question": "Who went to town", "answer": "Lena", "label": 1,
              "idx": {"paragraph": 0, "question": 0, "answer": 0}}
-    Fields: paragraph; question "Who went to town?"; candidate "Lena" (the row's answer);
-            options ("no", "yes"), answer "yes".
+    Fields: paragraph, its tokenized lines as people write them; question "Who went to town?";
+            candidate "Lena" (the row's answer); options ("no", "yes"), answer "yes".
     """
     return choice(
         ("no", "yes"),
         row["label"],
-        paragraph=squeeze(row["paragraph"]),
-        question=finish_question(row["question"]),
-        candidate=one_line(row["answer"]),
+        paragraph=squeeze(detokenize_lines(repair_encoding(row["paragraph"]))),
+        question=finish_question(repair_encoding(row["question"])),
+        candidate=one_line(repair_encoding(row["answer"])),
     )
 
 
@@ -191,6 +194,7 @@ def openbookqa(row: Row) -> Fields | None:
     task_type="generation",
     fields=("passage", "question"),
     metrics=("f1", "exact_match"),
+    version=2,
     sources=(
         Source(
             "v1",

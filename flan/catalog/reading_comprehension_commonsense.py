@@ -6,10 +6,11 @@ import dataclasses
 
 from flan.catalog.cleanup import detokenize
 from flan.catalog.dataset import Fields, Row, Source, choice
+from flan.catalog.questions import finish_question
 from flan.catalog.registry import register
 from flan.catalog.text import one_line, squeeze
 
-BLANK = "____"
+PLACEHOLDER, BLANK = "@placeholder", "____"
 
 
 @register(
@@ -19,6 +20,7 @@ BLANK = "____"
     task_type="multiple_choice",
     fields=("context", "question"),
     metrics=("accuracy",),
+    version=2,
     sources=(
         Source(
             "cosmos_qa",
@@ -44,7 +46,7 @@ def cosmos_qa(row: Row) -> Fields | None:
         [detokenize(row[f"answer{i}"]) for i in range(4)],
         row["label"],
         context=detokenize(row["context"]),
-        question=detokenize(row["question"]),
+        question=finish_question(detokenize(row["question"])),
     )
 
 
@@ -55,6 +57,7 @@ def cosmos_qa(row: Row) -> Fields | None:
     task_type="multiple_choice",
     fields=("passage", "query"),
     metrics=("accuracy", "f1"),
+    version=2,
     sources=(
         Source(
             "record",
@@ -83,12 +86,12 @@ def record(row: Row) -> Fields | None:
     options = list(dict.fromkeys(one_line(name) for name in row["entities"]))
     answers = list(dict.fromkeys(one_line(name) for name in row["answers"]))
     right = [name for name in answers if name in options]
-    if not right:
+    if not right or PLACEHOLDER not in row["query"]:
         return None
     fields = choice(
         options,
         options.index(right[0]),
         passage=squeeze(row["passage"].replace("@highlight", "\n")).replace("\n\n", "\n"),
-        query=one_line(row["query"].replace("@placeholder", BLANK)),
+        query=one_line(row["query"].replace(PLACEHOLDER, BLANK)),
     )
     return dataclasses.replace(fields, references=tuple(right)) if fields else None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import html
 import re
 
-from flan.catalog.cleanup import detokenize, repair_windows_characters, shorten
+from flan.catalog.cleanup import detokenize, shorten
 from flan.catalog.dataset import Fields, Row, Source, choice
+from flan.catalog.encoding import repair_encoding, unescape_entities, unescape_unicode
 from flan.catalog.registry import register
 
 OPTIONS = ("negative", "positive")
@@ -23,6 +23,7 @@ _LINE_BREAKS = re.compile(r"\s*((?:<br\s*/?>\s*)+)")
     options=OPTIONS,
     labels=("neg", "pos"),
     metrics=("accuracy",),
+    version=2,
     sources=(
         Source(
             "imdb_reviews",
@@ -45,7 +46,7 @@ def imdb_reviews(row: Row) -> Fields | None:
             long; options ("negative", "positive"), answer "negative".
     """
     text = _LINE_BREAKS.sub(lambda match: "\n\n" if match[1].count("<") > 1 else "\n", row["text"])
-    review = shorten(repair_windows_characters(text).strip())
+    review = shorten(repair_encoding(text).strip())
     return choice(OPTIONS, row["label"], review=review)
 
 
@@ -57,6 +58,7 @@ def imdb_reviews(row: Row) -> Fields | None:
     fields=("tweet",),
     options=OPTIONS,
     metrics=("accuracy",),
+    version=2,
     sources=(
         Source(
             "sentiment140",
@@ -84,7 +86,8 @@ def sentiment140(row: Row) -> Fields | None:
     polarity = row["polarity"]
     if polarity not in (0, 4):
         return None
-    return choice(OPTIONS, polarity // 4, tweet=html.unescape(row["text"]).strip())
+    tweet = repair_encoding(unescape_entities(row["text"])).strip()
+    return choice(OPTIONS, polarity // 4, tweet=tweet)
 
 
 @register(
@@ -96,6 +99,7 @@ def sentiment140(row: Row) -> Fields | None:
     options=OPTIONS,
     labels=("negative", "positive"),
     metrics=("accuracy",),
+    version=2,
     sources=(
         Source(
             "sst2",
@@ -126,6 +130,7 @@ def sst2(row: Row) -> Fields | None:
     options=OPTIONS,
     labels=("1", "2"),
     metrics=("accuracy",),
+    version=2,
     sources=(
         Source(
             "yelp_polarity_reviews",
@@ -142,12 +147,12 @@ def yelp_polarity_reviews(row: Row) -> Fields | None:
     r"""Yelp polarity (yelp_polarity_reviews): reviews of shops, restaurants and services with one
     or two stars (class "1", negative) or four or five (class "2", positive).
 
-    The builder keeps the escapes of the CSV file (backslash-n, doubled quotation marks),
-    which are undone.
+    The builder keeps the escapes of the CSV file (backslash-n, backslash-u00e9, doubled
+    quotation marks), which are undone.
 
     Row:    {"text": "Ordered the \"\"special\"\".\\nArrived cold, and an hour late.", "label": 0}
     Fields: review with real quotation marks and line breaks, its middle cut out when it is
             very long; options ("negative", "positive"), answer "negative".
     """
     text = row["text"].replace("\\n", "\n").replace('\\"', '"').replace('""', '"')
-    return choice(OPTIONS, row["label"], review=shorten(text.strip()))
+    return choice(OPTIONS, row["label"], review=shorten(unescape_unicode(text).strip()))

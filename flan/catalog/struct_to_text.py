@@ -8,16 +8,24 @@ rows carry all texts people wrote in `references`, of which `target` is the firs
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from flan.catalog.dataset import Fields, Row, Source, free_form
+from flan.catalog.encoding import unescape_entities
 from flan.catalog.registry import register
+from flan.catalog.text import one_line
 
 GEM = "TFDS gem 1.1.0, catalog"
 
 
 def references(row: Row) -> list[str]:
-    """`target` and every reference of a GEM row, white space collapsed."""
-    return [" ".join(text.split()) for text in (row["target"], *row["references"])]
+    """`target` and every reference of a GEM row, each on one line, HTML entities resolved."""
+    return [one_line(unescape_entities(text)) for text in (row["target"], *row["references"])]
+
+
+def lines(texts: Iterable[str]) -> str:
+    """Those texts that are not blank, one a line."""
+    return "\n".join(text for text in map(one_line, texts) if text)
 
 
 @register(
@@ -27,6 +35,7 @@ def references(row: Row) -> list[str]:
     task_type="generation",
     fields=("concepts",),
     metrics=("rouge",),
+    version=2,
     sources=(
         Source(
             "common_gen",
@@ -46,7 +55,9 @@ def common_gen(row: Row) -> Fields | None:
     Fields: concepts "catch, dog, frisbee", base forms in the row's order; the answer is the
             sentence. The test split has no sentences and is not used.
     """
-    return free_form(references(row), concepts=", ".join(row["concepts"]))
+    return free_form(
+        references(row), concepts=", ".join(filter(None, map(one_line, row["concepts"])))
+    )
 
 
 _SHOUTED = re.compile(r"(?<!\S)[^\sa-z]*_[^\sa-z]*(?!\S)")
@@ -59,6 +70,7 @@ _E2E_RELATION = re.compile(
 
 def _dart_triple(triple: str, from_e2e: bool) -> str:
     """The triple with its relation in capitals, without underscores, brackets and outer quotes."""
+    triple = unescape_entities(triple)
     if from_e2e:
         triple = _E2E_RELATION.sub(lambda m: _E2E_KEYS.get(m[0], m[0]).upper(), triple, count=1)
     triple = triple.replace("[TABLECONTEXT] [TITLE]", "table CAPTION")
@@ -74,6 +86,7 @@ def _dart_triple(triple: str, from_e2e: bool) -> str:
     task_type="generation",
     fields=("triples",),
     metrics=("rouge",),
+    version=2,
     sources=(
         Source(
             "dart",
@@ -103,8 +116,8 @@ def dart(row: Row) -> Fields | None:
             1871"; the answer is the sentence.
     """
     from_e2e = "e2e" in row["target_sources"]
-    triples = [_dart_triple(triple, from_e2e) for triple in row["tripleset"]]
-    return free_form(references(row), triples="\n".join(triples))
+    triples = lines(_dart_triple(triple, from_e2e) for triple in row["tripleset"])
+    return free_form(references(row), triples=triples)
 
 
 _E2E_SLOT = re.compile(r"([\w ]+)\[([^\]]*)\]")
@@ -117,6 +130,7 @@ _E2E_SLOT = re.compile(r"([\w ]+)\[([^\]]*)\]")
     task_type="generation",
     fields=("attributes",),
     metrics=("rouge",),
+    version=2,
     sources=(
         Source(
             "e2e_nlg",
@@ -145,6 +159,7 @@ def e2e_nlg(row: Row) -> Fields | None:
 
 
 _CAMEL = re.compile(r"[A-Za-z][a-z]+(?:[A-Z][a-z]+)+")
+_ACRONYM = re.compile(r"\b([A-Z]{2,})([A-Z][a-z]+)")  # UTCOffset
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
@@ -152,6 +167,7 @@ def _web_nlg_triple(triple: str) -> str:
     """`Old_Town | isPartOf | "Riverton"` -> `Old Town | is part of | Riverton`."""
     parts = [part.strip().replace("_", " ") for part in triple.split(" | ")]
     if len(parts) == 3:
+        parts[1] = _ACRONYM.sub(lambda word: f"{word[1]} {word[2].lower()}", parts[1])
         parts[1] = _CAMEL.sub(lambda word: _HUMP.sub(" ", word[0]).lower(), parts[1])
         parts[2] = re.sub(r'^"([^"]*)"$', r"\1", parts[2])
     return " | ".join(parts)
@@ -164,6 +180,7 @@ def _web_nlg_triple(triple: str) -> str:
     task_type="generation",
     fields=("triples",),
     metrics=("rouge",),
+    version=2,
     sources=(
         Source(
             "web_nlg",
@@ -186,5 +203,4 @@ def web_nlg(row: Row) -> Fields | None:
     Fields: triples, one a line, as people would write them, quotes around objects gone: "Old Mill Bridge | city served |
             Riverton, Ohio", "Old Mill Bridge | nickname | The Crooked One"; the answer is the text.
     """
-    triples = [_web_nlg_triple(triple) for triple in row["input"]]
-    return free_form(references(row), triples="\n".join(triples))
+    return free_form(references(row), triples=lines(map(_web_nlg_triple, row["input"])))

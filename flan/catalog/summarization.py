@@ -10,21 +10,22 @@ from __future__ import annotations
 
 import re
 
-from flan.catalog.cleanup import detokenize
+from flan.catalog.cleanup import detokenize, straight_quotes
 from flan.catalog.dataset import Fields, Row, Source, free_form
+from flan.catalog.datelines import strip_dateline, strip_news_opening
+from flan.catalog.encoding import repair_encoding, unescape_entities
 from flan.catalog.registry import register
 from flan.catalog.text import (
     evenly_cut,
     leading_words,
     one_line,
-    repair_currency,
     repair_entities,
     squeeze,
-    strip_dateline,
     strip_tags,
 )
 
 TEXT_WORDS = 600
+_AG_TOPICS = ("world affairs", "sports", "business", "science and technology")
 
 
 def _text(raw: str) -> str:
@@ -72,6 +73,7 @@ def aeslc(row: Row) -> Fields | None:
     task_type="generation",
     fields=("description", "topic"),
     metrics=("rouge",),
+    version=2,
     sources=(
         Source(
             "ag_news",
@@ -97,19 +99,15 @@ def ag_news(row: Row) -> Fields | None:
     Fields: description "The city's harbour reopened on Monday after the storm.",
             topic "world affairs"; answer "Harbour reopens".
     """
+    if not 0 <= row["label"] < len(_AG_TOPICS):
+        return None
     title, agency = _split_agency(repair_entities(row["title"]))
     description = repair_entities(row["description"])
     if agency:
         description = description.removeprefix(f"{agency} - ")
-    description = _AG_DATELINE.sub("", description)
-    topic = ("world affairs", "sports", "business", "science and technology")[row["label"]]
+    description = strip_news_opening(description)
+    topic = _AG_TOPICS[row["label"]]
     return _summary_of(title, description, description=description, topic=topic)
-
-
-# "NEW YORK (Reuters) - ", "Madrid, Spain (Sports Network) -- ", "BAGHDAD, Iraq - "
-_AG_DATELINE = re.compile(
-    r"^(?:(?:[A-Z][\w., ]{1,40} )?\([A-Z][\w ./]{1,20}\)|[A-Z]{3}[A-Z .]*(?:, [A-Z]\w+)?) --? "
-)
 
 
 def _split_agency(title: str) -> tuple[str, str]:
@@ -127,6 +125,7 @@ def _split_agency(title: str) -> tuple[str, str]:
     task_type="generation",
     fields=("article",),
     metrics=("rouge",),
+    version=2,
     sources=(
         Source(
             "cnn_dailymail",
@@ -151,7 +150,7 @@ def cnn_dailymail(row: Row) -> Fields | None:
     Fields: article "A rare bird was seen on Monday. ...",
             answer "Rare bird seen in London. First sighting since 1960."
     """
-    article = _text(strip_dateline(row["article"].lstrip()))
+    article = _text(strip_dateline(squeeze(row["article"])))
     highlights = one_line(re.sub(r" \.(?=\s|$)", ".", row["highlights"]))
     return _summary_of(highlights, article, article=article)
 
@@ -163,6 +162,7 @@ def cnn_dailymail(row: Row) -> Fields | None:
     task_type="generation",
     fields=("sentence",),
     metrics=("rouge",),
+    version=2,
     sources=(
         Source(
             "gigaword",
@@ -193,7 +193,8 @@ def gigaword(row: Row) -> Fields | None:
 
 def _join_tokens(text: str) -> str:
     # A hidden digit is no number sign, which `detokenize` would join to the next word.
-    text = detokenize(text.replace("\\/", "/").replace("#", "\x1a")).replace("\x1a", "#")
+    text = unescape_entities(text).replace("#", "\x1a")
+    text = detokenize(text).replace("\x1a", "#")
     return re.sub(r"(?<=#) - (?=[a-z])", "-", text)  # "## - year-old"
 
 
@@ -240,6 +241,7 @@ def idebate(row: Row) -> Fields | None:
     task_type="generation",
     fields=("articles",),
     metrics=("rouge",),
+    version=2,
     sources=(
         Source(
             "multi_news",
@@ -262,9 +264,9 @@ def multi_news(row: Row) -> Fields | None:
     Fields: articles "Article 1: Rain fell. Roads closed.\n\nArticle 2: The mayor spoke.",
             answer "Rain closed roads, and the mayor spoke."
     """
-    articles = evenly_cut(row["document"].split("|||||"), TEXT_WORDS)
+    articles = evenly_cut(repair_encoding(row["document"]).split("|||||"), TEXT_WORDS)
     text = "\n\n".join(f"Article {number}: {one}" for number, one in enumerate(articles, 1))
-    return _summary_of(row["summary"].lstrip(" \n–—-"), text, articles=text)
+    return _summary_of(repair_encoding(row["summary"]).lstrip(" \n–—-"), text, articles=text)
 
 
 @register(
@@ -274,6 +276,7 @@ def multi_news(row: Row) -> Fields | None:
     task_type="generation",
     fields=("article",),
     metrics=("rouge",),
+    version=2,
     sources=(
         Source(
             "newsroom",
@@ -292,15 +295,16 @@ def multi_news(row: Row) -> Fields | None:
 def newsroom(row: Row) -> Fields | None:
     """Newsroom (newsroom): the summary that a publication put into its page's metadata.
 
-    Datelines go, as in CNN/DailyMail, and so do HTML tags in the summary. The title is not
-    used: it would give much of the summary away.
+    Datelines go, as in CNN/DailyMail, and so do HTML tags and entities in the summary. The
+    title is not used: it would give much of the summary away.
 
     Row:    {"text": "BERGEN, Norway -- The harbour reopened on Monday. ...", "title": "Harbour",
              "summary": "Ships are back in <b>Bergen</b>.", "url": "", "date": "", ...}
     Fields: article "The harbour reopened on Monday. ...", answer "Ships are back in Bergen."
     """
-    article = _text(strip_dateline(row["text"].lstrip()))
-    return _summary_of(strip_tags(row["summary"]), article, article=article)
+    article = _text(strip_dateline(squeeze(repair_encoding(row["text"]))))
+    summary = strip_tags(unescape_entities(repair_encoding(row["summary"])))
+    return _summary_of(summary, article, article=article)
 
 
 @register(
@@ -416,6 +420,7 @@ def wiki_lingua(row: Row) -> Fields | None:
     task_type="generation",
     fields=("article",),
     metrics=("rouge",),
+    version=2,
     sources=(
         Source(
             "xsum",
@@ -434,15 +439,18 @@ def wiki_lingua(row: Row) -> Fields | None:
 def xsum(row: Row) -> Fields | None:
     r"""XSum (xsum): the one sentence that opens a BBC article, from the rest of it.
 
-    Pound and euro signs that were decoded wrongly ("Â£5") are repaired, and an opening
-    "22 May 2015 Last updated at 17:40 BST" goes.
+    Characters that were decoded wrongly ("Â£5") are repaired, LaTeX's quotation marks become
+    straight ones, and an opening "22 May 2015 Last updated at 17:40 BST" goes.
 
     Row:    {"document": "The ferry was to sail at noon.\nIts owner has paid Â£5m for repairs.",
              "summary": "A ferry has been kept in port by engine trouble."}
     Fields: article with "£5m"; answer "A ferry has been kept in port by engine trouble."
     """
-    article = _text(_UPDATED.sub("", repair_currency(row["document"]).lstrip()))
-    return _summary_of(repair_currency(row["summary"]), article, article=article)
+    document, summary = (
+        straight_quotes(repair_encoding(row[name])) for name in ("document", "summary")
+    )
+    article = _text(_UPDATED.sub("", document.lstrip()))
+    return _summary_of(summary, article, article=article)
 
 
 _UPDATED = re.compile(r"^\d{1,2} \w+ \d{4} Last updated at \d{1,2}:\d{2}(?: [A-Z]{3})?\s*")

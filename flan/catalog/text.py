@@ -1,6 +1,6 @@
-"""Whitespace, lengths, datelines and punctuation: cleaning for long texts.
+"""Whitespace, lengths, punctuation and markup: cleaning for long texts.
 
-`flan.catalog.cleanup` undoes tokenization and encoding damage.
+`flan.catalog.cleanup` undoes tokenization, `flan.catalog.encoding` encoding damage.
 """
 
 from __future__ import annotations
@@ -44,39 +44,6 @@ def evenly_cut(texts: list[str], total: int) -> list[str]:
     return [leading_words(text, max(share, 1)) for text in texts]
 
 
-_DASH = r"(?:-{1,3}|–|—)"
-_PLACE = r"[A-Z][\w.'’-]*,?(?: (?:[A-Z][\w.'’-]*|of|the|de|on|off|at|in|near|and),?){0,5}"
-_CLOCK = r"\d{1,2}:\d{2} [A-Z]{3}, \d{1,2} \w+ \d{4}"
-_OPENINGS = tuple(
-    re.compile(pattern, re.DOTALL)
-    for pattern in (
-        # Daily Mail: "By . Jo Bell . PUBLISHED: . 06:37 EST, 2 May 2013 . | . UPDATED: . ... . "
-        rf"By \. .{{2,160}}?PUBLISHED: \. {_CLOCK} \. (?:\| \. UPDATED: \. {_CLOCK} \. )?",
-        r"By \. [^.]{2,60} \. (?:and [^.]{2,60} \. )?",
-        # CNN: a note from the editor before the article proper.
-        rf"Editor['’]s note: .{{0,800}}?\(CNN\) ?{_DASH}\s*",
-        # "(CNN) -- ", "(CNN)A ship", "Rome (CNN) Italy is", "LONDON, England (CNN) -- "
-        rf"(?:{_PLACE} )?\(CNN(?: [A-Z][\w ]{{0,20}})?\)\s*(?:{_DASH} ?)*",
-        rf"(?:{_PLACE} )?\((?:Reuters|AP|AFP)\) ?{_DASH} ?",
-        r"\([A-Z][^()]{1,40}\) ?(?:--|–|—) ?",
-        r"[A-Z]{3}[A-Z .'-]*(?:, [A-Z][\w. ]{2,30})? (?:--|–|—) (?=[\"“]?[A-Z])",
-    )
-)
-
-
-def strip_dateline(article: str) -> str:
-    """The article without the byline and dateline it opens with.
-
-    "LONDON, England (Reuters) -- Shares rose." -> "Shares rose." A text that opens
-    otherwise is returned as it is, brackets and dashes in its first sentence included.
-    """
-    for opening in _OPENINGS:
-        if match := opening.match(article):
-            rest = article[match.end() :].lstrip()
-            article = rest or article
-    return article
-
-
 _PUNCTUATION = re.escape(".,;:!?\"'()[]{}“”‘’«»…")
 _LOOSE_MARK = re.compile(rf"(?<!\w)[{_PUNCTUATION}]|[{_PUNCTUATION}](?!\w)")
 _DASHES = re.compile(r"\s-{1,3}(?=\s)|[–—]|--+")
@@ -106,13 +73,10 @@ def repair_entities(text: str) -> str:
     text = re.sub(r"\\+(?=\$)", "", text).replace("\\", " ")
     text = re.sub(r"&lt;.{0,200}?&gt;|&(?:lt|gt);", " ", text)
     text = _TAG.sub(" ", text)
+    text = re.sub(r" #39; #39;(?=\w)", ' "', text).replace(" #39; #39;", '"')
     text = re.sub(r" #39;(?=(?:s|t|d|m|ll|re|ve)\b)", "'", text)  # "city #39;s"
+    text = re.sub(r"(?<!\w)#39;(?=\S)(.+?) #39;(?=\W|$)", r"'\1'", text)  # " #39;so #39; he"
     text = re.sub(r"(?<=[A-Z]) amp;(?=[A-Z])", "&", text)  # "AT amp;T"
     text = re.sub(r"(?<=s) #39;(?= )", "'", text)  # "cities #39; parks"
     text = re.sub(r" quot;(.*?) quot;(?= |$|[.,;:?!])", r' "\1"', " " + text)
     return one_line(re.sub(r"&?(#\d+|quot|amp);", lambda m: _ENTITIES.get(m[1], " "), text))
-
-
-def repair_currency(text: str) -> str:
-    """Pound, euro and ellipsis signs whose UTF-8 was read as Windows text: "Â£5" -> "£5"."""
-    return text.replace("Â£", "£").replace("â‚¬", "€").replace("â€¦", "…").replace("Â\u00a0", " ")

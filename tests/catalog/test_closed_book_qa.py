@@ -64,6 +64,21 @@ def test_trivia_question_sheds_its_csv_quotes():
     assert _trivia("Austen", [], question).values["question"] == 'Who wrote "Emma"?'
 
 
+def test_trivia_answers_shed_their_csv_quotes():
+    answer = {"value": '"""Zadok the Priest"""', "aliases": ['"""Zadok"""', "Zadok"]}
+    fields = get_dataset("trivia_qa").to_fields({"question": "Which anthem", "answer": answer})
+    assert fields.references == ('"Zadok the Priest"', '"Zadok"', "Zadok")
+
+
+def test_natural_questions_answers_are_decoded_again():
+    row = {
+        "question": "who leads",
+        "answer": ["Miguel DÃ\u00adaz-Canel", "50Â\u00a0GB", "Hydro\u00adgen"],
+    }
+    fields = get_dataset("natural_questions").to_fields({**row, "answer": [*row["answer"], "ï¿½"]})
+    assert fields.references == ("Miguel Díaz-Canel", "50 GB", "Hydrogen")
+
+
 def test_trivia_test_rows_are_dropped():
     assert _trivia("<unk>", []) is None
 

@@ -20,7 +20,49 @@ def test_the_nearest_of_several_pronouns_is_marked():
     assert mark_pronoun(text, "he") == "*He* said that he knew him, and he left."
 
 
-def test_first_occurrence_is_meant_in_definite_pronoun_resolution():
+@pytest.mark.parametrize(
+    ("sentence", "candidates"),
+    [
+        ("The dogs saw that *they* chased cats.", ("The dogs", "the mice")),
+        ("The browser says they beat the app, but *they* lie.", ("The browser", "the app")),
+        (
+            "The workers heard they left the firm because *they* cost a lot.",
+            ("The workers", "the firm"),
+        ),
+        (
+            "The priests read to the witches they found, since *they* feared God.",
+            ("The priests", "the witches"),
+        ),
+        ("The fans love the Owls, and *they* sing since they win.", ("The fans", "the Owls")),
+        ("Kim told Jo that *they* saw what they wanted.", ("Kim", "Jo")),
+    ],
+)
+def test_the_pronoun_after_both_candidates_is_meant(sentence, candidates):
+    row = {"sentence": sentence.replace("*", ""), "pronoun": "they", "label": 0}
+    fields = get_dataset("definite_pronoun_resolution").to_fields(row | {"candidates": candidates})
+    marked = sentence if row["sentence"].count("they") > 1 else row["sentence"]
+    assert fields.values["sentence"] == marked
+
+
+def test_padding_goes_and_rows_without_the_pronoun_are_dropped():
+    row = {
+        "sentence": " Ann met\nSue and she won. ",
+        "pronoun": " she",
+        "candidates": ["Ann ", "Sue"],
+    }
+    dpr = get_dataset("definite_pronoun_resolution")
+    fields = dpr.to_fields(row | {"label": 0})
+    assert fields.values == {"sentence": "Ann met Sue and she won.", "pronoun": "she"}
+    assert fields.options == ("Ann", "Sue")
+    assert dpr.to_fields(row | {"label": 0, "pronoun": "he"}) is None
+    assert dpr.to_fields(row | {"label": 0, "pronoun": " "}) is None
+    wsc = get_dataset("wsc")
+    assert wsc.to_fields(wsc273_row(0, 0) | {"pronoun_text": " he "}).values["pronoun"] == "he"
+    assert wsc.to_fields(wsc273_row(0, 0) | {"pronoun_text": "she"}) is None
+    assert wsc.to_fields(wsc273_row(0, -1)) is None
+
+
+def test_first_pronoun_of_the_clause_is_meant_in_definite_pronoun_resolution():
     row = {
         "sentence": "The dogs chased the cats because they knew they were fast.",
         "pronoun": "they",
@@ -36,6 +78,12 @@ def test_winogrande_hidden_labels_are_dropped():
     row = {"sentence": "The _ is big.", "option1": "cup", "option2": "box", "label": 1}
     assert get_dataset("winogrande").to_fields(row).answer == "box"
     assert get_dataset("winogrande").to_fields(row | {"label": -1}) is None
+
+
+def test_winogrande_has_a_blank_and_options_of_one_line():
+    row = {"sentence": "The _ is big.", "option1": "tea\ncup ", "option2": "box", "label": 0}
+    assert get_dataset("winogrande").to_fields(row).options == ("tea cup", "box")
+    assert get_dataset("winogrande").to_fields(row | {"sentence": "The cup is big."}) is None
 
 
 def wsc273_row(idx, label):

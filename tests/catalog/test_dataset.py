@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flan.catalog.dataset import Dataset, Fields, Source, choice, free_form
+from flan.catalog.dataset import Dataset, Fields, Source, any_blank, choice, free_form
 
 texts = st.text(max_size=8)
 
@@ -25,7 +25,7 @@ def make(**changes):
 def test_choice(options, data, text):
     label = data.draw(st.integers(-1, len(options) - 1))
     fields = choice(options, label, text=text)
-    if label == -1 or not all(t.strip() for t in (*options, text)):
+    if label == -1 or any_blank((*options, text)):
         assert fields is None
     else:
         assert (fields.answer, fields.label) == (options[label], label)
@@ -36,13 +36,24 @@ def test_choice(options, data, text):
 @given(st.lists(texts, max_size=4), texts)
 def test_free_form(references, text):
     fields = free_form(references, text=text)
-    kept = [t for t in references if t.strip()]
-    if not kept or not text.strip():
+    kept = [t for t in references if not any_blank([t])]
+    if not kept or any_blank([text]):
         assert fields is None
     else:
         assert fields.answer == fields.references[0] == kept[0]
         assert sorted(fields.references) == sorted(set(kept))
         assert fields.options == ()
+
+
+@pytest.mark.parametrize(
+    "unseen", ["", " \n", "\u200b", "\ufeff\u00ad", "\0", "\u2060\u200e", "\ufffd"]
+)
+def test_texts_that_show_nothing_are_blank(unseen):
+    assert choice(("a", unseen), 0, text="b") is None
+    assert free_form(unseen, text="b") is None
+    assert free_form((unseen, "a"), text="b").references == ("a",)
+    assert free_form("a", text=unseen) is None
+    assert not any_blank([f"{unseen}a", "."])
 
 
 def test_a_label_that_no_option_has():

@@ -41,6 +41,26 @@ def test_coqa_asks_one_question_and_shows_only_what_came_before():
     assert asked == set(range(1, 15))
 
 
+def test_coqa_repairs_texts_and_finishes_questions():
+    row = {
+        "story": "Rosa sat by her sideâ€”in May.",
+        "questions": ["Who sat", "Where ?"],
+        "answers": {"input_text": ["Rosa", "by a fiancÃ©"]},
+    }
+    fields = get_dataset("coqa").to_fields(row)
+    assert fields.values == {
+        "story": "Rosa sat by her side—in May.",
+        "dialogue": "Q: Who sat?\nA: Rosa",
+        "question": "Where?",
+    }
+    assert fields.answer == "by a fiancé"
+
+
+def test_wic_word_is_on_one_line():
+    row = {"word": " bank\n", "sentence1": "A bank.", "sentence2": "The bank.", "label": 1}
+    assert get_dataset("wic").to_fields(row).values["word"] == "bank"
+
+
 def test_coqa_chooses_the_same_question_every_time():
     to_fields = get_dataset("coqa").to_fields
     assert to_fields(conversation(12)) == to_fields(conversation(12))

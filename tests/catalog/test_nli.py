@@ -63,6 +63,28 @@ def test_anli_context_is_the_premise():
     assert fields.answer == "can't tell"
 
 
+def test_anli_tokenized_lines_read_as_written():
+    row = {
+        "context": "`` We 've come to fish , '' said Davy .<br>(Hangul: 이 ) -LRB- or so -RRB- .",
+        "hypothesis": "Davy came.",
+        "label": 0,
+    }
+    premise = get_dataset("anli").to_fields(row).values["premise"]
+    assert premise == '"We\'ve come to fish," said Davy.\n(Hangul: 이) (or so).'
+
+
+def test_mnli_and_rte_are_freed_of_damage():
+    damaged = {
+        "premise": " -LSB- It -RSB- was T&amp;A .",
+        "hypothesis": "Medi?\u00adter?\u00adranean",
+    }
+    fields = get_dataset("mnli").to_fields(PAIR | damaged | {"label": 0})
+    assert fields.values == {"premise": "[It] was T&A.", "hypothesis": "Mediterranean"}
+    damaged = {"premise": " It cost Â£35 , all\nof it. ", "hypothesis": "Iraqâ\x80\x99s  oil"}
+    fields = get_dataset("rte").to_fields(PAIR | damaged | {"label": 0})
+    assert fields.values == {"premise": "It cost £35, all of it.", "hypothesis": "Iraq’s oil"}
+
+
 def test_mnli_training_rows_count_once():
     dataset = get_dataset("mnli")
     plan = plan_dataset(dataset, {s.name: s.sizes for s in dataset.sources})

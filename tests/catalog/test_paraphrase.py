@@ -80,6 +80,16 @@ def test_qqp_loses_csv_quotes_only(text, expected):
     assert get_dataset("qqp").to_fields(row).values["question1"] == expected
 
 
+def test_stsb_is_freed_of_damage():
+    row = {
+        "sentence1": "He said  ''no'' .",
+        "sentence2": "&gt;Cuba's or Stalloneâ€™s",
+        "label": 1.0,
+    }
+    values = get_dataset("stsb").to_fields(row).values
+    assert values == {"sentence1": 'He said "no" .', "sentence2": ">Cuba's or Stallone’s"}
+
+
 @pytest.mark.parametrize(("name", "tfds"), DEMO)
 def test_demo_rows_become_fields_with_each_answer(name, tfds):
     dataset = get_dataset(name)

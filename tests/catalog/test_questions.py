@@ -50,6 +50,7 @@ def test_unquote_cell(cell, text):
         ("Which river flows through Vienna", "Which river flows through Vienna?"),
         ("Who painted it ?", "Who painted it?"),
         ("Name the river.", "Name the river."),
+        ("Name the river", "Name the river."),
         ('Who wrote "Emma"', 'Who wrote "Emma"?'),
         ('What is meant by "who is it?"', 'What is meant by "who is it?"'),
         ("Who sang it\n(in 1996)", "Who sang it (in 1996)?"),

@@ -21,6 +21,20 @@ def test_bool_q_writes_the_query_as_a_question_and_orders_options_false_true():
     assert bool_q({**row, "answer": True}).answer == "yes"
 
 
+def test_bool_q_has_straight_quotes_and_no_padding():
+    row = {
+        "question": " is ``emma'' a\nbook ",
+        "title": "Emma ``novel'' ",
+        "passage": " ``Emma'' is  a novel. ",
+        "answer": True,
+    }
+    assert bool_q(row).values == {
+        "question": 'Is "emma" a book?',
+        "title": 'Emma "novel"',
+        "passage": '"Emma" is a novel.',
+    }
+
+
 def test_bool_q_cuts_an_overlong_passage_so_that_the_question_survives():
     row = {"question": "is it", "title": "T", "passage": "word " * 2_000, "answer": True}
     assert len(bool_q(row).values["passage"]) < 4_000
@@ -83,6 +97,16 @@ def test_multirc_judges_the_rows_answer_as_a_candidate():
     assert fields.values["question"] == "Who went to town?"
     assert (fields.answer, fields.label) == ("yes", 1)
     assert multirc({**MULTIRC, "label": -1}) is None
+
+
+def test_multirc_paragraphs_read_as_written():
+    row = {**MULTIRC, "paragraph": "Lena , `` Len '' , does n't fly .", "answer": "125â\x80\x82b.c"}
+    fields = multirc({**row, "question": "Name two towns"})
+    assert fields.values == {
+        "paragraph": 'Lena, "Len", doesn\'t fly.',
+        "question": "Name two towns.",
+        "candidate": "125 b.c",
+    }
 
 
 OPENBOOKQA = {

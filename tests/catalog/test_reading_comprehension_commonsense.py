@@ -26,6 +26,11 @@ def test_cosmos_qa_undoes_tokenization_everywhere():
     assert fields.options[3] == "None of the above choices."
 
 
+def test_cosmos_qa_finishes_questions():
+    fields = get_dataset("cosmos_qa").to_fields({**COSMOS, "question": "Why did the bus not come"})
+    assert fields.values["question"] == "Why did the bus not come?"
+
+
 def test_unlabelled_cosmos_row_is_dropped():
     assert cosmos_qa({**COSMOS, "label": -1}) is None
 
@@ -50,6 +55,10 @@ def test_record_shows_a_blank_and_highlights_without_markers():
     values = record(RECORD).values
     assert values["query"] == "It was the third title for ____."
     assert values["passage"] == "Kari Dahl won the race.\nDahl wins in Oslo\nSnow all day"
+
+
+def test_record_without_a_gap_is_dropped():
+    assert get_dataset("record").to_fields({**RECORD, "query": "It was the third title."}) is None
 
 
 def test_unlabelled_record_row_is_dropped():

@@ -54,6 +54,17 @@ def test_yelp_escapes_are_undone():
     assert "place.\n\nBack" in review
 
 
+def test_yelp_unicode_escapes_are_undone():
+    row = {"text": r"Saut\u00e9ed \ud83d\ude00 greens\ud83d.\nGood.", "label": 1}
+    fields = get_dataset("yelp_polarity_reviews").to_fields(row)
+    assert fields.values == {"review": "Sautéed \U0001f600 greens.\nGood."}
+
+
+def test_tweets_are_decoded_again():
+    row = {"polarity": 4, "text": "croÃ»tons &lt;3 &amp"}
+    assert get_dataset("sentiment140").to_fields(row).values == {"tweet": "croûtons <3 &"}
+
+
 def test_sst2_text_is_detokenized():
     row = {"sentence": "it 's a warm -lrb- if slight -rrb- film . ", "label": 1, "idx": 0}
     fields = get_dataset("sst2").to_fields(row)

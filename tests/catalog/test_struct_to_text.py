@@ -36,6 +36,20 @@ def test_references_are_the_target_and_all_others_once():
     )
 
 
+def test_entities_and_blank_facts_go():
+    row = {"target": "Lippincott &amp; Co is here.", "references": [], **NO_IDS}
+    dart = {"tripleset": ["", "A &amp; B OWNER C", " \n"], "target_sources": []}
+    fields = get_dataset("dart").to_fields(row | dart)
+    assert (fields.values["triples"], fields.answer) == (
+        "A & B OWNER C",
+        "Lippincott & Co is here.",
+    )
+    fields = get_dataset("web_nlg").to_fields(row | {"input": [" ", "Rome | UTCOffset | +1  h"]})
+    assert fields.values["triples"] == "Rome | UTC offset | +1 h"
+    fields = get_dataset("common_gen").to_fields(row | {"concepts": ["dog ", "", "ice\ncream"]})
+    assert fields.values["concepts"] == "dog, ice cream"
+
+
 def test_rows_without_any_text_are_dropped():
     row = {"concepts": ["a", "b"], "concept_set_id": 0, "target": "", "references": [], **NO_IDS}
     assert get_dataset("common_gen").to_fields(row) is None

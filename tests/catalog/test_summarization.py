@@ -30,7 +30,10 @@ def test_aeslc_squeezes_spaces_but_keeps_lines():
         ("paid \\$5 million", "paid $5 million"),
         ("AT amp;T", "AT&T"),
         ("one\\two", "one two"),
-        ("&lt;A HREF=x&gt;Reuters&lt;/A&gt; - Oil", "Reuters - Oil"),
+        ("So says &lt;A HREF=x&gt;Reuters&lt;/A&gt;.", "So says Reuters ."),
+        ("UK #39;s #39;Dr Who #39; of teams #39; dogs", "UK's 'Dr Who' of teams' dogs"),
+        (" #39;Abhorrent act #39; says Blair", "'Abhorrent act' says Blair"),
+        ("He said #39; #39;no #39; #39;", 'He said "no"'),
     ],
 )
 def test_ag_news_repairs_entities(raw, clean):
@@ -54,6 +57,18 @@ def test_ag_news_drops_agency_and_dateline(opening, ending):
     fields = fields_of("ag_news", row)
     assert fields.values["description"] == "A ship came."
     assert fields.answer == "Harbour reopens"
+
+
+def test_ag_news_without_a_topic_is_dropped():
+    row = {"title": "Harbour reopens", "description": "AP - It reopened.", "label": -1}
+    assert get_dataset("ag_news").to_fields(row) is None
+    fields = get_dataset("ag_news").to_fields(row | {"label": 1})
+    assert fields.values == {"description": "It reopened.", "topic": "sports"}
+
+
+def test_cnn_dailymail_drops_a_dateline_of_two_spaces():
+    row = {"article": "BOGOTA, Colombia  (CNN)  -- Ships.", "highlights": "Ships ."}
+    assert get_dataset("cnn_dailymail").to_fields(row).values["article"] == "Ships."
 
 
 def test_cnn_dailymail_drops_the_dateline_and_joins_highlights():
@@ -85,6 +100,32 @@ def test_gigaword_drops_unknown_words(field):
     row = {"document": "a dog barked .", "summary": "dog barks"}
     assert get_dataset("gigaword").to_fields(row) is not None
     assert get_dataset("gigaword").to_fields({**row, field: "the UNK barked"}) is None
+
+
+def test_gigaword_resolves_entities():
+    row = {"document": "bradford &amp; bingley fell ## percent .", "summary": "h &amp; m rises"}
+    fields = get_dataset("gigaword").to_fields(row)
+    assert fields.values["sentence"] == "bradford & bingley fell ## percent."
+    assert fields.answer == "h & m rises"
+
+
+def test_newsroom_summaries_lose_entities():
+    row = {
+        "text": "Iranâ\x80\x99s ship sailed.",
+        "summary": "Chris & nbsp; O& rsquo;Hara & quot;won& quot;",
+    }
+    fields = get_dataset("newsroom").to_fields(row)
+    assert fields.values["article"] == "Iran’s ship sailed."
+    assert fields.answer == 'Chris O’Hara "won"'
+
+
+def test_xsum_repairs_quotes_and_letters():
+    row = {"document": "``GoiÃ¡s'' is in Brazil.", "summary": "A naÃ¯f said ``no''."}
+    fields = get_dataset("xsum").to_fields(row)
+    assert (fields.values["article"], fields.answer) == (
+        '"Goiás" is in Brazil.',
+        'A naïf said "no".',
+    )
 
 
 def test_multi_news_numbers_articles_and_shares_the_room():
