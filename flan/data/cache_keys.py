@@ -23,7 +23,7 @@ from flan.catalog.splits import Slice
 
 Identity = dict[str, Any]
 # Raise these when the code that writes a cache changes what it writes.
-ROWS_VERSION = 1
+ROWS_VERSION = 2
 TOKENS_VERSION = 1
 
 

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tqdm import tqdm
@@ -65,8 +66,10 @@ class Prepared:
     def open_tokens(self) -> dict[str, list[TaskCache]]:
         """Dataset -> token caches of its sources; an empty list where it has no train rows."""
         opened: dict[str, list[TaskCache]] = {dataset: [] for dataset, _, _ in self.rows}
-        for (dataset, _), path in self.tokens.items():
-            opened[dataset].append(TaskCache.open(path))
+        with ThreadPoolExecutor() as threads:  # checksums are worked out without the interpreter
+            caches = list(threads.map(TaskCache.open, self.tokens.values()))
+        for (dataset, _), cache in zip(self.tokens, caches, strict=True):
+            opened[dataset].append(cache)
         return opened
 
     def open_rows(self, dataset: str, split: str) -> dict[str, RowCache]:

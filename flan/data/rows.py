@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from flan.catalog.dataset import TRAIN_CAP, Dataset, Fields, Row, Source
 from flan.catalog.splits import Slice, plan_source
-from flan.data.cache_files import MANIFEST
+from flan.data.cache_files import is_complete
 from flan.data.cache_keys import Identity, cache_folder, rows_identity
 from flan.data.doctor import diagnose_source
-from flan.data.row_cache import write_row_cache
+from flan.data.row_cache import KIND, write_row_cache
 from flan.data.row_decoder import Decode, row_decoder
 from flan.data.tfds_folder import INFO_FILE, PreparedSource, read_source
 from flan.data.tfrecord import read_records
@@ -97,6 +98,12 @@ class SourceReader:
     def fingerprint(self) -> str:
         """Names the content of the TFDS folder: a hash of its `dataset_info.json`."""
         return hashlib.sha256((self.prepared.path / INFO_FILE).read_bytes()).hexdigest()
+
+    def available(self, split: str) -> int:
+        """Rows that a split would have without a cap."""
+        uncapped = plan_source(self.source, self.prepared.sizes, self.dataset.dev_size, sys.maxsize)
+        piece = uncapped[split]
+        return 0 if piece is None else len(piece)
 
     def identity(self, split: str) -> Identity:
         """What decides the fields of a split; KeyError for a split that is not planned."""
@@ -194,8 +201,9 @@ def prepare_rows(
     """
     identity = reader.identity(split)
     path = cache_folder(cache_dir, "rows", identity)
-    if not (path / MANIFEST).is_file():
-        write_row_cache(path, identity, _reported(reader.fields(split), progress))
+    if not is_complete(path, KIND):
+        rows = _reported(reader.fields(split), progress)
+        write_row_cache(path, identity, rows, reader.available(split))
     return path
 
 

@@ -206,6 +206,38 @@ def test_two_data_folders_in_one_cache_are_told_apart(request_of, tmp_path):
         find_prepared(request_of(data_dir=None))
 
 
+def test_without_the_data_folder_the_cap_decides_which_rows(request_of):
+    rows_only = {"vocabulary": None, "splits": ("train", "dev")}
+    capped = prepare(request_of(cap=10, **rows_only))
+    with pytest.raises(UnusableSource, match=r"cap is 30 training rows, .* are the first 10; give"):
+        find_prepared(request_of(data_dir=None, cap=30, **rows_only))
+    whole = prepare(request_of(**rows_only))  # 48 rows
+    assert capped.rows != whole.rows
+    for cap, expected in [(10, capped), (48, whole), (30_000, whole)]:
+        assert find_prepared(request_of(data_dir=None, cap=cap, **rows_only)) == expected
+    with pytest.raises(UnusableSource, match=r"the first 10 or 48; give .* or a cap of 48"):
+        find_prepared(request_of(data_dir=None, cap=30, **rows_only))
+
+
+def test_swapped_caches_are_refused(request_of, tmp_path):
+    paths = prepare(request_of(vocabulary=None)).rows
+    train, test = (paths["rte", "rte", split] for split in ("train", "test"))
+    train.rename(tmp_path / "passing")
+    test.rename(train)
+    (tmp_path / "passing").rename(test)
+    for data_dir in ({}, {"data_dir": None}):
+        with pytest.raises(ValueError, match="its manifest is of another cache"):
+            prepare(request_of(vocabulary=None, **data_dir))
+
+
+def test_a_cache_that_lost_its_manifest_is_made_again(request_of):
+    prepared = prepare(request_of())
+    for path in (*prepared.rows.values(), *prepared.tokens.values()):
+        (path / MANIFEST).unlink()
+    assert find_prepared(request_of()) is None
+    assert prepare(request_of(), workers=1) == prepared == find_prepared(request_of())
+
+
 def test_many_missing_sources_are_named_without_a_remedy_each():
     missing = {(f"d{i}", source): f"d{i} lacks {source}" for i in range(4) for source in "ab"}
     text = missing_text(missing)
