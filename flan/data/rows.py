@@ -78,15 +78,6 @@ class SourceReader:
         self.source = source
         self.prepared: PreparedSource = prepared
         self.plan = plan_source(source, prepared.sizes, dataset.dev_size, cap)
-        for split, shards in prepared.shards.items():
-            files = [file for file, _ in shards]
-            whole = sum(rows for _, rows in shards) == prepared.sizes[split]
-            if not whole or any(".tfrecord" not in file for file in files):
-                raise UnusableSource(
-                    f"{source.tfds_name}: split {split!r} is stored as {files[:1] or 'files'} of "
-                    "a naming or format that flan does not read. To get TFRecord files: prepare "
-                    "the dataset again with --file_format=tfrecord"
-                )
 
     @functools.cached_property
     def decode(self) -> Decode:

@@ -22,6 +22,7 @@ from flan.catalog.dataset import Source
 Spec = dict[str, str | list[str]]
 
 INFO_FILE, FEATURES_FILE = "dataset_info.json", "features.json"
+_COUNT = re.compile(r"[0-9]{1,18}")  # rows of a shard
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 _MAX_DEPTH = 8
 _READ_WHOLE, _READ_OF_ENDS = 1 << 20, 1 << 16  # bytes of a shard that its fingerprint reads
@@ -100,6 +101,8 @@ def read_source(data_dir: Path, source: Source) -> PreparedSource | None:
     shards: dict[str, tuple[tuple[str, int], ...]] = {}
     for split in splits:
         name, rows, files = _split(path, info, split)
+        if name in sizes:
+            raise ValueError(f"{path / INFO_FILE}: lists split {name!r} twice")
         sizes[name] = sum(rows)
         missing += [file for file in files if not (path / file).is_file()]
         shards[name] = tuple(zip(files, rows, strict=False))
@@ -113,14 +116,27 @@ def split_sizes(data_dir: Path, source: Source) -> dict[str, int]:
 
 
 def _split(path: Path, info: dict[str, Any], split: Any) -> tuple[str, list[int], list[str]]:
-    try:
-        name = split["name"]
-        shards = [int(count) for count in split.get("shardLengths", [])]
-        template = split.get("filepathTemplate", "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}")
-    except (TypeError, KeyError, ValueError, AttributeError) as error:
-        raise ValueError(f"{path / INFO_FILE}: a split is not as TFDS writes it: {error}") from None
-    if not isinstance(name, str) or not isinstance(template, str) or min(shards, default=0) < 0:
+    name = split.get("name") if isinstance(split, dict) else split
+    if not isinstance(split, dict) or not isinstance(name, str):
         raise ValueError(f"{path / INFO_FILE}: split {name!r} is not as TFDS writes it")
+    template = split.get("filepathTemplate", "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}")
+    lengths = split.get("shardLengths", [])
+    # Protocol buffers print 64-bit numbers as strings.
+    if (
+        not isinstance(template, str)
+        or not isinstance(lengths, list)
+        or not all(_COUNT.fullmatch(str(count)) for count in lengths)
+    ):
+        raise ValueError(
+            f"{path / INFO_FILE}: split {name!r} is not as TFDS writes it: shardLengths "
+            f"{str(lengths)[:80]}, expected a list of row counts"
+        )
+    if not lengths and ("statistics" in split or "numShards" in split):
+        raise ValueError(
+            f"{path / INFO_FILE}: split {name!r} has no shardLengths, so an old version of TFDS "
+            "wrote it"
+        )
+    shards = [int(count) for count in lengths]
     known = {
         "{DATASET}": str(info.get("name")),
         "{SPLIT}": name,
