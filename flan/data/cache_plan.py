@@ -35,7 +35,7 @@ class Request:
       datasets: names of datasets and clusters.
       cache_dir: where caches lie.
       data_dir: the TFDS folder; None finds what is cached already.
-      splits: of train, dev and test; the rows of each are cached.
+      splits: of train, dev and test; the rows of each are cached, once if one is named twice.
       vocabulary: path of the vocabulary that the train split is tokenized with; None
         caches rows only.
       rendering: how examples are phrased (`flan.templates.renderings`).
@@ -72,6 +72,9 @@ class Request:
     skip_missing: bool = False
 
     def __post_init__(self) -> None:
+        if not self.splits:
+            raise ValueError(f"no splits are asked for; name some of {', '.join(SPLITS)}")
+        object.__setattr__(self, "splits", tuple(dict.fromkeys(self.splits)))
         for split in self.splits:
             if split not in SPLITS:
                 raise ValueError(unknown_name("split", split, SPLITS))
