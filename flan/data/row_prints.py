@@ -98,6 +98,8 @@ def train_prints(request: Request, stream: bool = False) -> Iterator[SourcePrint
         return
     for dataset in get_datasets(request.datasets):
         for source in dataset.sources:
+            if source.train is None:
+                continue
             try:
                 reader = SourceReader(request.data_dir, dataset, source, request.cap)
             except UnusableSource:
