@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 _SUFFIX = ".tmp"
+READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)  # why a folder cannot be written
 
 
 def write_file(path: Path, content: bytes, sync: bool = False) -> None:

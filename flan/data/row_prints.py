@@ -139,8 +139,12 @@ def _kept(
     numbers = np.array(ids, np.int64)
     content = io.BytesIO()
     np.save(content, np.column_stack([numbers.astype(np.uint64), prints.rows, prints.near]))
-    folder.mkdir(parents=True, exist_ok=True)
-    atomic.write_file(path, content.getvalue())
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        atomic.write_file(path, content.getvalue())
+    except OSError as error:
+        if error.errno not in atomic.READ_ONLY:  # shared caches: they are taken anew next time
+            raise
     return SourcePrints(dataset, identity, numbers, prints)
 
 

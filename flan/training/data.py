@@ -268,6 +268,7 @@ class InstructionData(_TfdsData):
             seed=seed,
         )
         opened = prepared.open_tokens()
+        vocabulary = load_vocabulary(vocabulary_dir)
         # A dataset that was left out stays in the receipt, with no rows.
         caches = {name: opened.get(name, []) for name in self.task.datasets}
         data = open_train_data(
@@ -282,7 +283,8 @@ class InstructionData(_TfdsData):
             host=host,
             num_hosts=hosts,
             plan_dir=folders.cache_dir(self.cache_dir) / "plans",
-            bos_id=load_vocabulary(vocabulary_dir).bos_id,
+            bos_id=vocabulary.bos_id,
+            vocab_size=vocabulary.vocab_size,
             prefix=prefix,
         )
         log.info("%s", data.receipt.table())
@@ -329,12 +331,14 @@ class TextData(_TfdsData):
             )
         prepared = self._prepare(vocabulary_dir, "text", input_length=_WHOLE_DOCUMENT)
         opened = prepared.open_tokens()
+        vocabulary = load_vocabulary(vocabulary_dir)
         data = TextBatches(
             {name: opened.get(name, []) for name in self.task.datasets},
             HostRows(batch_size, steps, host, hosts),
             length=self.row_length,
             seed=seed,
-            bos_id=load_vocabulary(vocabulary_dir).bos_id,
+            bos_id=vocabulary.bos_id,
+            vocab_size=vocabulary.vocab_size,
         )
         log.info("%s", data.receipt.table())
         return data
