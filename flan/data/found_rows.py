@@ -9,7 +9,7 @@ from typing import Any
 from flan.catalog.dataset import Dataset, Source
 from flan.catalog.splits import SPLITS
 from flan.data.cache_files import read_manifest, stated_format
-from flan.data.cache_keys import ROWS_VERSION, code_fingerprint
+from flan.data.cache_keys import ROWS_VERSION, to_fields_key
 from flan.data.row_cache import KIND
 from flan.data.rows import UnusableSource
 
@@ -67,7 +67,7 @@ def _caches(cache_dir: Path, dataset: Dataset, source: Source, split: str) -> _F
         "split": split,
         "tfds": source.tfds_name,
         "to_fields_version": dataset.version,
-        "to_fields": code_fingerprint(dataset.to_fields),
+        "to_fields": to_fields_key(dataset),
     }
     found = {}
     for path in sorted((cache_dir / "rows" / dataset.name).glob(f"{source.name}-{split}-*")):
