@@ -181,9 +181,15 @@ class _TfdsData(abc.ABC):
                 num_templates=num_templates,
             )
             templates = phraser.templates if phraser.rendering.uses_templates else ()
-            kept = [len(rows.ids) for rows in found]
+            used = [len(rows.ids) for rows in found]
             # Exemplars are drawn from all rows, whatever a mixture's cap.
-            used = share_out(cap, kept) if cap and not phraser.rendering.shots else kept
+            if cap and not phraser.rendering.shots:
+                if stream:  # its cap falls on the rows found, see `flan.data.seqio_source`
+                    heads = share_out(cap, [rows.found for rows in found])
+                    pairs = zip(found, heads, strict=True)
+                    used = [int((rows.ids < head).sum()) for rows, head in pairs]
+                else:
+                    used = list(share_out(cap, used))
             for rows, count in zip(found, used, strict=True):
                 yield UsedRows(rows, count, tuple(t.id for t in templates))
 
