@@ -4,8 +4,9 @@
   flan doctor --data_dir DIR --mixture flan_loo_nli    can this mixture be built?
 
 States: ready; missing; manual download (TFDS cannot fetch it); wrong version; schema
-differs (other columns or labels than expected); incomplete (files lack); too small (no
-rows left for train, dev or test). Exits with 1 if a named mixture cannot be built.
+differs (other columns or labels than expected); incomplete (files lack or are not as TFDS
+writes them); other format (no TFRecord files); too small (no rows left for train, dev or
+test). Exits with 1 if a named mixture cannot be built.
 """
 
 from __future__ import annotations

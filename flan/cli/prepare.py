@@ -143,12 +143,12 @@ def request_of(args: argparse.Namespace) -> Request:
 def print_summary(prepared: Prepared) -> None:
     """Prints what each dataset has: rows of each split, examples, tokens, what was dropped or cut."""
     from flan.cli.tables import print_table
-    from flan.data.row_cache import FORMAT, read_manifest
+    from flan.data.row_cache import KIND, read_manifest
 
     counts: dict[str, dict[str, int]] = {}
     for (dataset, _, split), path in prepared.rows.items():
         line = counts.setdefault(dataset, {})
-        manifest = read_manifest(path, FORMAT)
+        manifest = read_manifest(path, KIND)
         line[split] = line.get(split, 0) + manifest["kept"]
         line["dropped"] = line.get("dropped", 0) + manifest["dropped"]
     for dataset, caches in prepared.open_tokens().items():

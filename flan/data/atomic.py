@@ -10,48 +10,60 @@ import os
 import shutil
 import socket
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 _SUFFIX = ".tmp"
+READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)  # why a folder cannot be written
 
 
-def write_file(path: Path, content: bytes) -> None:
-    """Writes a file under another name and renames it; an OSError leaves nothing behind."""
+def write_file(path: Path, content: bytes, sync: bool = False) -> None:
+    """Writes a file under another name and renames it; an OSError leaves nothing behind.
+
+    With `sync` it is on the disk before it gets its name, so that a machine that loses power
+    does not leave an empty file there.
+    """
     temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}{_SUFFIX}"
     try:
         temporary.write_bytes(content)
+        if sync:
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, sync: bool = False) -> None:
     """`write_file` of readable JSON with sorted keys, the same bytes for the same value."""
     text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
-    write_file(path, (text + "\n").encode())
+    write_file(path, (text + "\n").encode(), sync)
 
 
 @contextlib.contextmanager
-def new_folder(path: Path, replace: bool = False) -> Iterator[Path]:
+def new_folder(
+    path: Path, replace: bool = False, is_whole: Callable[[Path], bool] = lambda path: True
+) -> Iterator[Path]:
     """A folder to fill, which becomes `path` when the block ends without an error.
 
     Args:
       path: where it will lie. What another thread, process or machine put there meanwhile
         is kept.
       replace: put the new folder in the place of an old one instead.
+      is_whole: whether a folder that is there is worth keeping; one that is not is replaced.
 
     An error removes the unfinished folder; one left by a killed process of this machine is
     removed by the next call for the same path.
     """
     with passing_folder(path) as temporary:
         yield temporary
-        if replace and path.exists():
+        if path.exists() and (replace or not is_whole(path)):
             old = temporary.with_name(f"{temporary.name}.old{_SUFFIX}")
-            path.rename(old)
-            temporary.rename(path)
-            shutil.rmtree(old)
+            with contextlib.suppress(FileNotFoundError):  # another process was quicker
+                path.rename(old)
+            _rename_unless_there(temporary, path)
+            shutil.rmtree(old, ignore_errors=True)
         elif not path.exists():
             _rename_unless_there(temporary, path)
 

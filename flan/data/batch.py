@@ -39,3 +39,19 @@ def row_length(length: int, prefix: int) -> int:
     """
     whole = length + prefix
     return whole if length % 128 else -(-whole // 128) * 128
+
+
+def check_tokens(batch: Batch, vocab_size: int | None, step: int) -> Batch:
+    """The batch, if a model with so many tokens (None: of whatever number) can read it.
+
+    Raises ValueError: beyond its embedding a model would read anything, silently.
+    """
+    low, high = int(batch.targets.min()), int(batch.targets.max())
+    if low < 0 or (vocab_size is not None and high >= vocab_size):
+        raise ValueError(
+            f"the batch of step {step} has token {low if low < 0 else high}, and the vocabulary has "
+            f"the tokens 0 to {'...' if vocab_size is None else vocab_size - 1}: a token cache is "
+            "damaged, or of another vocabulary; delete the folder `tokens` of the cache folder, and "
+            "`flan prepare` makes it again"
+        )
+    return batch

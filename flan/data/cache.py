@@ -6,14 +6,13 @@ A folder with
   input_lengths.npy  int32 [examples], tokens of x with its EOS (all of a raw text's)
   template_ids.npy   int16 [examples], place of the template in the dataset's file, or -1
   row_ids.npy        int64 [examples], the row's number within its TFDS split
-  manifest.json      what it is, how many rows it holds, how often, and what was cut
+  manifest.json      what it is, how many rows it holds, how often, what was cut, and checksums
 Example `rendering * num_rows + row` is a row in one of its renderings. Examples are written
 in shards, which a killed writer keeps, and joined at the end. No TensorFlow here.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
 import shutil
 from collections.abc import Iterable, Sequence
@@ -25,15 +24,17 @@ import numpy as np
 from flan.data import atomic
 from flan.data.cache_files import (
     MANIFEST,
+    Kind,
     check_files,
+    file_checksums,
     file_sizes,
+    is_complete,
     read_array,
     read_manifest,
 )
 from flan.data.cache_keys import Identity, key_of
 from flan.data.tokenization import Tokenized
 
-FORMAT = "flan-tokens-1"
 SHARD_EXAMPLES = 16_384
 ARRAYS: dict[str, type[np.generic]] = {
     "tokens": np.int32,
@@ -43,6 +44,7 @@ ARRAYS: dict[str, type[np.generic]] = {
     "row_ids": np.int64,
 }
 _COUNTS = ("cut_inputs", "cut_targets", "cut")
+KIND = Kind("flan-tokens-1", ("num_rows", "renderings", "rows_found", *_COUNTS))
 
 
 class TaskCache:
@@ -73,17 +75,14 @@ class TaskCache:
 
         Raises:
           FileNotFoundError: no complete cache at `path`.
-          ValueError: another kind of folder, a truncated or foreign file.
+          ValueError: another kind of folder, a truncated, changed or foreign file.
         """
         path = Path(path)
-        manifest = read_manifest(path, FORMAT)
+        manifest = read_manifest(path, KIND)
         check_files(path, manifest, (f"{name}.npy" for name in ARRAYS))
         return cls(path, manifest)
 
     def _problem(self) -> str:
-        counts = [self.manifest.get(k) for k in ("num_rows", "renderings", "rows_found", "cut")]
-        if not all(isinstance(c, int) and c >= 0 for c in counts):
-            return "the manifest lacks its counts"
         examples = len(self.input_lengths)
         if self.num_rows * self.renderings != examples:
             return (
@@ -142,15 +141,6 @@ class TaskCache:
         middle = start + self.input_lengths[index]
         return self.tokens[start:middle], self.tokens[middle:end]
 
-    def verify(self) -> None:
-        """Reads everything: ValueError where a file's checksum is not the manifest's."""
-        for name, stated in self.manifest["sha256"].items():
-            if _checksum(self.path / name) != stated:
-                raise ValueError(
-                    f"{self.path / name}: the content changed since it was written; delete the "
-                    "folder and run `flan prepare`"
-                )
-
 
 class TaskCacheWriter:
     """Writes a token cache shard by shard, in any order and by several processes.
@@ -187,8 +177,8 @@ class TaskCacheWriter:
 
     @property
     def done(self) -> bool:
-        """Whether the cache is complete."""
-        return (self.path / MANIFEST).is_file()
+        """Whether the cache is complete; ValueError for another one in its place."""
+        return is_complete(self.path, KIND)
 
     def missing(self) -> list[int]:
         """Numbers of the shards to write."""
@@ -230,22 +220,29 @@ class TaskCacheWriter:
         Raises ValueError for a shard that cannot be read; it is deleted, so that running
         again writes it anew. A full disk leaves the shards and no cache.
         """
-        if not self.done:
-            assert not self.missing()
-            with atomic.new_folder(self.path) as folder:
-                counts = self._write_arrays(folder)
-                manifest = {
-                    "format": FORMAT,
-                    "key": key_of(self._identity),
-                    "identity": self._identity,
-                    **self._counts,
-                    **dict(zip(_COUNTS, counts, strict=True)),
-                    "files": file_sizes(folder),
-                    "sha256": {p.name: _checksum(p) for p in sorted(folder.iterdir())},
-                }
-                atomic.write_json(folder / MANIFEST, manifest)
+        try:
+            if not self.done:
+                self._put_in_place()
+        except (ValueError, OSError):
+            if not self.done:
+                raise
+            # Another process finished it and removed the shards under our hands.
         self.clean()
         return TaskCache.open(self.path)
+
+    def _put_in_place(self) -> None:
+        with atomic.new_folder(self.path, is_whole=lambda p: is_complete(p, KIND)) as folder:
+            counts = self._write_arrays(folder)
+            manifest = {
+                "format": KIND.format,
+                "key": key_of(self._identity),
+                "identity": self._identity,
+                **self._counts,
+                **dict(zip(_COUNTS, counts, strict=True)),
+                "files": file_sizes(folder),
+                "sha256": file_checksums(folder),
+            }
+            atomic.write_json(folder / MANIFEST, manifest, sync=True)
 
     def clean(self) -> None:
         """Removes the shards of a finished cache, which a kill may have left."""
@@ -285,8 +282,3 @@ class TaskCacheWriter:
 
 def _join(arrays: Sequence[np.ndarray], dtype: type[np.generic]) -> np.ndarray:
     return np.concatenate([np.zeros(0, dtype), *arrays])
-
-
-def _checksum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

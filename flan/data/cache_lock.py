@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+# What file systems without locks answer; which one depends on who made them.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 @contextlib.contextmanager
@@ -44,6 +46,6 @@ def _lock(cache_dir: Path) -> Iterator[None]:
             print(f"flan: another preparation is at work in {cache_dir}, waiting", file=sys.stderr)
             fcntl.flock(file, fcntl.LOCK_EX)
         except OSError as error:
-            if error.errno not in (errno.ENOLCK, errno.ENOTSUP):
+            if error.errno not in _NO_LOCKS:
                 raise
         yield

@@ -1,4 +1,4 @@
-"""Which caches a request needs and where they lie; finds them without the data folder, too."""
+"""Which caches a request needs, and where they lie."""
 
 from __future__ import annotations
 
@@ -11,16 +11,12 @@ from typing import Any
 from flan.catalog.dataset import TRAIN_CAP, Dataset, Source
 from flan.catalog.registry import get_dataset, get_datasets
 from flan.catalog.splits import SPLITS
-from flan.data.cache_files import MANIFEST, read_manifest
-from flan.data.cache_keys import (
-    TOKENS_VERSION,
-    Identity,
-    cache_folder,
-    code_fingerprint,
-    key_of,
-)
+from flan.data.cache import KIND as TOKENS
+from flan.data.cache_files import is_complete, read_manifest
+from flan.data.cache_keys import TOKENS_VERSION, Identity, cache_folder
+from flan.data.found_rows import find_cached_rows
 from flan.data.phrasing import Phraser
-from flan.data.row_cache import FORMAT as ROWS_FORMAT
+from flan.data.row_cache import KIND as ROWS
 from flan.data.rows import SourceReader, UnusableSource, check_data_dir
 from flan.data.tokenization import INPUT_LENGTH, TARGET_LENGTH, check_lengths
 from flan.data.vocabulary import load_vocabulary
@@ -39,7 +35,7 @@ class Request:
       datasets: names of datasets and clusters.
       cache_dir: where caches lie.
       data_dir: the TFDS folder; None finds what is cached already.
-      splits: of train, dev and test; the rows of each are cached.
+      splits: of train, dev and test; the rows of each are cached, once if one is named twice.
       vocabulary: path of the vocabulary that the train split is tokenized with; None
         caches rows only.
       rendering: how examples are phrased (`flan.templates.renderings`).
@@ -76,6 +72,9 @@ class Request:
     skip_missing: bool = False
 
     def __post_init__(self) -> None:
+        if not self.splits:
+            raise ValueError(f"no splits are asked for; name some of {', '.join(SPLITS)}")
+        object.__setattr__(self, "splits", tuple(dict.fromkeys(self.splits)))
         for split in self.splits:
             if split not in SPLITS:
                 raise ValueError(unknown_name("split", split, SPLITS))
@@ -116,8 +115,8 @@ class RowsItem:
 
     @property
     def done(self) -> bool:
-        """Whether the cache is complete."""
-        return (self.path / MANIFEST).is_file()
+        """Whether the cache is complete; ValueError for another one in its place."""
+        return is_complete(self.path, ROWS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,8 +135,8 @@ class TokensItem:
 
     @property
     def done(self) -> bool:
-        """Whether the cache is complete."""
-        return (self.path / MANIFEST).is_file()
+        """Whether the cache is complete; ValueError for another one in its place."""
+        return is_complete(self.path, TOKENS)
 
 
 def plan_rows(request: Request) -> tuple[list[RowsItem], dict[tuple[str, str], str]]:
@@ -191,7 +190,7 @@ def plan_tokens(request: Request, rows: Sequence[RowsItem]) -> list[TokensItem]:
     train: dict[str, list[tuple[RowsItem, dict[str, Any]]]] = {}
     for item in rows:
         if item.split == "train":
-            manifest = read_manifest(item.path, ROWS_FORMAT)
+            manifest = read_manifest(item.path, ROWS)
             train.setdefault(item.dataset, []).append((item, manifest))
     tokens = []
     for name, sources in train.items():
@@ -238,48 +237,24 @@ def _needed(dataset: Dataset, splits: Iterable[str]) -> list[Source]:
 
 def _source_rows(request: Request, dataset: Dataset, source: Source) -> list[RowsItem]:
     if request.data_dir is None:
-        return _cached_rows(request, dataset, source)
+        found = find_cached_rows(
+            request.cache_dir,
+            dataset,
+            source,
+            request.splits,
+            request.cap,
+            needs_train=request.vocabulary is not None,
+        )
+        return [
+            RowsItem(dataset.name, source.name, split, path, size)
+            for split, (path, size) in found.items()
+        ]
     reader = SourceReader(request.data_dir, dataset, source, request.cap)
     items = []
     for split in request.splits:
         if (piece := reader.plan[split]) is not None:
             path = cache_folder(request.cache_dir, "rows", reader.identity(split))
             items.append(RowsItem(dataset.name, source.name, split, path, len(piece)))
-    return items
-
-
-def _cached_rows(request: Request, dataset: Dataset, source: Source) -> list[RowsItem]:
-    """What is cached of a source, from whatever data, if from one only."""
-    wanted = {
-        "tfds": source.tfds_name,
-        "to_fields_version": dataset.version,
-        "to_fields": code_fingerprint(dataset.to_fields),
-    }
-    folder = request.cache_dir / "rows" / dataset.name
-    items = []
-    data = set()
-    for split in sorted(request.splits, key=SPLITS.index):
-        for path in sorted(folder.glob(f"{source.name}-{split}-*")):
-            if not (path / MANIFEST).is_file():
-                continue
-            manifest = read_manifest(path, ROWS_FORMAT)
-            identity = manifest.get("identity")
-            if not isinstance(identity, dict) or key_of(identity)[:16] not in path.name:
-                raise ValueError(f"{path}: its manifest is of another cache; delete the folder")
-            if wanted.items() <= identity.items():
-                items.append(RowsItem(dataset.name, source.name, split, path, manifest["found"]))
-                data.add(identity["data"])
-    trains = source.train is not None and request.vocabulary is not None
-    if not items or (trains and "train" in request.splits and items[0].split != "train"):
-        raise UnusableSource(
-            f"{dataset.name}: no rows of {source.tfds_name} are cached in {request.cache_dir}; give "
-            "the folder with the TFDS data (--data_dir), so that they can be prepared"
-        )
-    if len(data) > 1 or len({i.split for i in items}) < len(items):
-        raise UnusableSource(
-            f"{dataset.name}: several caches of {source.tfds_name} are in {request.cache_dir}; say "
-            "which data are meant (--data_dir)"
-        )
     return items
 
 

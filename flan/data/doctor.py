@@ -16,7 +16,7 @@ from flan.catalog import splits
 from flan.catalog.dataset import Dataset, Source
 from flan.catalog.registry import get_datasets
 from flan.data.names import parse_task_name
-from flan.data.tfds_folder import Spec, read_source, read_spec, versions_found
+from flan.data.tfds_folder import PreparedSource, Spec, read_source, read_spec, versions_found
 
 State = Literal[
     "ready",
@@ -25,6 +25,7 @@ State = Literal[
     "wrong version",
     "schema differs",
     "incomplete",
+    "other format",
     "too small",
 ]
 
@@ -90,6 +91,13 @@ def diagnose_source(folder: Path, dataset: Dataset, source: Source) -> Diagnosis
     if prepared.missing_files:
         first, count = prepared.missing_files[0], len(prepared.missing_files)
         return result("incomplete", f"lacks {first} ({count} files)", rebuild, prepared.sizes)
+    if split := _unreadable_split(prepared):
+        stored = [file for file, _ in prepared.shards[split]][:1] or "files"
+        detail = (
+            f"split {split!r} is stored as {stored} of a naming or format that flan does not read"
+        )
+        remedy = f"{rebuild} --file_format=tfrecord"
+        return result("other format", detail, remedy, prepared.sizes)
     expected = expected_spec(source.tfds)
     if expected is not None and (differences := compare_specs(expected, spec)):
         return result("schema differs", "; ".join(differences), rebuild, prepared.sizes)
@@ -116,6 +124,15 @@ def _absent(folder: Path, source: Source, build: str) -> tuple[State, str, str]:
         remedy = f"{source.manual} Then: {build} --manual_dir=<folder with the download>"
         return "manual download", "TFDS cannot download it by itself", remedy
     return "missing", f"nothing at {source.tfds}", build
+
+
+def _unreadable_split(prepared: PreparedSource) -> str | None:
+    """A split whose files are not TFRecord files that `flan.data.tfds_folder` can name."""
+    for split, shards in prepared.shards.items():
+        named = sum(rows for _, rows in shards) == prepared.sizes[split]
+        if not named or any(".tfrecord" not in file for file, _ in shards):
+            return split
+    return None
 
 
 @functools.cache

@@ -15,6 +15,7 @@ from flan.catalog.registry import get_dataset
 from flan.data import atomic
 from flan.data.cache_lock import DISK_FULL, preparing
 from flan.data.cache_plan import Request, RowsItem, TokensItem, plan_rows, plan_tokens
+from flan.data.code_fingerprint import module_of
 from flan.data.fleet import REPORT, Orders, phrasing_key
 from flan.data.fleet_progress import shown_progress
 from flan.data.prepare import Prepared, check_vocabulary, is_shipped
@@ -115,14 +116,16 @@ def _absolute(request: Request) -> Request:
 
 def _modules(rows: Sequence[RowsItem]) -> tuple[str, ...]:
     """Modules that register the datasets that flan does not ship."""
-    own = {i.dataset: get_dataset(i.dataset).to_fields for i in rows if not is_shipped(i)}
-    for dataset, to_fields in own.items():
-        if to_fields.__module__ == "__main__":
+    own = {
+        i.dataset: module_of(get_dataset(i.dataset).to_fields) for i in rows if not is_shipped(i)
+    }
+    for dataset, module in own.items():
+        if module == "__main__":
             raise ValueError(
                 f"dataset {dataset!r} is registered by the program itself, which other machines "
                 "cannot import: put it into a module that is installed on all of them"
             )
-    return tuple(sorted({to_fields.__module__ for to_fields in own.values()}))
+    return tuple(sorted(set(own.values())))
 
 
 def _is_done(request: Request, rows: Sequence[RowsItem]) -> bool:

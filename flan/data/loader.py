@@ -15,7 +15,7 @@ import numpy as np
 
 from flan.catalog.dataset import TRAIN_CAP
 from flan.data.assemble import assemble
-from flan.data.batch import Batch
+from flan.data.batch import Batch, check_tokens
 from flan.data.mixture import RATE_LIMIT, Mixture, make_mixture
 from flan.data.packing import PackingPlan
 from flan.data.pool import ExamplePool, Examples
@@ -93,11 +93,12 @@ class TrainData:
         rows: HostRows,
         receipt: Receipt,
         bos_id: int = 0,
+        vocab_size: int | None = None,
     ) -> None:
         self.length, self.max_targets = plan.row_length, plan.max_targets
         self.receipt = receipt
         self._mixture, self._pool, self._plan = mixture, pool, plan
-        self._rows, self._bos_id = rows, bos_id
+        self._rows, self._bos_id, self._vocab_size = rows, bos_id, vocab_size
         content = json.dumps([plan.fingerprint, rows.batch_size, bos_id])
         self.fingerprint = hashlib.sha256(content.encode()).hexdigest()
 
@@ -114,11 +115,12 @@ class TrainData:
     def batch(self, step: int) -> Batch:
         """The rows of this host in the batch of `step`: arrays `[batch_size / num_hosts, length]`.
 
-        Raises ValueError for a step outside `[0, num_steps)`.
+        Raises ValueError for a step outside `[0, num_steps)`, and for damaged tokens.
         """
         rows = self._plan.rows(*self._rows.of(step))
         tokens, input_lengths = self._pool.read(rows.examples)
-        return assemble(tokens, input_lengths, rows.counts, self.length, self._bos_id)
+        batch = assemble(tokens, input_lengths, rows.counts, self.length, self._bos_id)
+        return check_tokens(batch, self._vocab_size, step)
 
     def observe(self, steps: int | None = None) -> Receipt:
         """The receipt of the first `steps` steps (all by default), counted row by row.
@@ -166,6 +168,7 @@ def open_train_data(
     num_hosts: int = 1,
     plan_dir: Path | None = None,
     bos_id: int = 0,
+    vocab_size: int | None = None,
     skip_empty: bool = True,
     prefix: Sequence[int] = (),
 ) -> TrainData:
@@ -183,6 +186,7 @@ def open_train_data(
       host, num_hosts: this host reads its share of each batch.
       plan_dir: folder for packing plans, beside the caches; None keeps them in memory.
       bos_id: id that starts each example (the vocabulary's).
+      vocab_size: token ids are below this; others are refused when they are read.
       skip_empty: whether a dataset without rows is recorded in the receipt and skipped,
         or refused.
       prefix: tokens before each example, see `ExamplePool`.
@@ -201,7 +205,9 @@ def open_train_data(
     pool = ExamplePool(mixture, chosen, prefix)
     plan = PackingPlan(mixture, pool, row_length=length, max_targets=max_targets, folder=plan_dir)
     receipt = _receipt(mixture, pool, chosen, cap, rate, steps, steps * batch_size * length)
-    return TrainData(mixture, pool, plan, rows, receipt, bos_id)
+    if vocab_size is not None and prefix:
+        vocab_size = max(vocab_size, *(token + 1 for token in prefix))
+    return TrainData(mixture, pool, plan, rows, receipt, bos_id, vocab_size)
 
 
 def _receipt(

@@ -13,15 +13,18 @@ so neither memory nor the wait for the first step grows with the run. The first 
 from __future__ import annotations
 
 import bisect
+import contextlib
 import dataclasses
 import hashlib
 import io
 import json
+import logging
 import math
 import re
 import threading
 import zipfile
 from collections import OrderedDict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,6 +35,8 @@ from flan.data.best_fit import pack
 from flan.data.mixture import WINDOW, Mixture
 from flan.data.permutation import seed_key, shuffled
 from flan.data.pool import ExamplePool
+
+log = logging.getLogger("flan")
 
 VERSION = 1
 # The target tokens that a row may have, over those that a mean row has: enough that rows
@@ -81,7 +86,7 @@ class PackingPlan:
           max_targets: target tokens of a row at most, so that logits are needed at so many
             places; None: `suggested_max_targets`.
           folder: where plans are kept, each in a sub-folder of its fingerprint; None: in
-            memory only.
+            memory only, as where the folder cannot be written.
 
         Raises:
           ValueError: an example is longer than a row or has more targets than a row may,
@@ -98,10 +103,13 @@ class PackingPlan:
         self._lock = threading.Lock()
         self._parts: OrderedDict[int, _Part] = OrderedDict()
         self._ends: list[int] = []  # rows up to the end of each part
+        self._read_only = False
         self._folder = folder / f"plan-{self.fingerprint[:16]}-{_LAYOUT}" if folder else None
         if self._folder:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._find_parts()
+            with self._unless_read_only():
+                self._folder.mkdir(parents=True, exist_ok=True)
+            if self._folder.is_dir():
+                self._find_parts()
 
     @property
     def planned_rows(self) -> int:
@@ -140,7 +148,7 @@ class PackingPlan:
             self._check_rows(number, part)
             self._save(number, part)
         self._parts[number] = part
-        if self._folder and len(self._parts) > _PARTS_IN_MEMORY:
+        if self._folder and not self._read_only and len(self._parts) > _PARTS_IN_MEMORY:
             self._parts.popitem(last=False)
         return part
 
@@ -198,25 +206,52 @@ class PackingPlan:
         try:
             with np.load(path, allow_pickle=False) as file:
                 part = _Part(file["examples"], file["row_ends"])
-            whole = (
-                part.row_ends.shape == (rows,)
-                and part.row_ends[-1] == len(part.examples)
-                and (np.diff(part.row_ends, prepend=0) > 0).all()
-                and part.examples.max() < self._pool.num_examples
-            )
+            if len(part.row_ends) == rows and self._is_sound(number, part):
+                return part
         except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile):
-            whole = False
-        if not whole:
+            pass
+        with self._unless_read_only():
             path.unlink(missing_ok=True)
-            return None
-        return part
+        return None
+
+    def _is_sound(self, number: int, part: _Part) -> bool:
+        """Whether a part read from disk has the draws of its windows, in rows within the limits."""
+        ends, examples = part.row_ends, part.examples
+        if (
+            (examples.dtype, ends.dtype) != (self._dtype, np.int32)
+            or ends[-1] != len(examples)
+            or not (np.diff(ends, prepend=0) > 0).all()
+        ):
+            return False
+        windows = map(self._mixture.window, windows_of_part(number))
+        drawn = np.concatenate([self._pool.numbers(draws) for draws in windows])
+        if not np.array_equal(np.sort(examples), np.sort(drawn)):
+            return False
+        lengths, input_lengths = self._pool.lengths(examples.astype(np.int64))
+        starts = np.concatenate([[0], ends[:-1]])
+        both = (lengths, lengths - input_lengths)
+        tokens, targets = (np.add.reduceat(counts, starts).max() for counts in both)
+        return bool(tokens <= self.row_length and targets <= self.max_targets)
 
     def _save(self, number: int, part: _Part) -> None:
-        if not self._folder:
+        if not self._folder or self._read_only:
             return
         content = io.BytesIO()
         np.savez(content, **dataclasses.asdict(part))
-        atomic.write_file(self._path(number, len(part.row_ends)), content.getvalue())
+        with self._unless_read_only():
+            atomic.write_file(self._path(number, len(part.row_ends)), content.getvalue())
+
+    @contextlib.contextmanager
+    def _unless_read_only(self) -> Iterator[None]:
+        """Goes on where the folder of shared caches may only be read: plans then stay in memory."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in atomic.READ_ONLY:
+                raise
+            if not self._read_only:
+                log.warning("packing plans are kept in memory: %s", error)
+            self._read_only = True
 
     def _fingerprint(self) -> str:
         """SHA-256 of all that decides the rows."""

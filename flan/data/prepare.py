@@ -11,10 +11,12 @@ import collections
 import dataclasses
 import functools
 import json
+import shlex
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tqdm import tqdm
@@ -65,8 +67,10 @@ class Prepared:
     def open_tokens(self) -> dict[str, list[TaskCache]]:
         """Dataset -> token caches of its sources; an empty list where it has no train rows."""
         opened: dict[str, list[TaskCache]] = {dataset: [] for dataset, _, _ in self.rows}
-        for (dataset, _), path in self.tokens.items():
-            opened[dataset].append(TaskCache.open(path))
+        with ThreadPoolExecutor() as threads:  # checksums are worked out without the interpreter
+            caches = list(threads.map(TaskCache.open, self.tokens.values()))
+        for (dataset, _), cache in zip(self.tokens, caches, strict=True):
+            opened[dataset].append(cache)
         return opened
 
     def open_rows(self, dataset: str, split: str) -> dict[str, RowCache]:
@@ -128,9 +132,9 @@ def ensure_prepared(request: Request, workers: int | None = None) -> Prepared:
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "result.json"
         command = [sys.executable, "-m", "flan.cli.main", "prepare", *arguments(request)]
-        command += ["--result", str(result)]
+        command.append(f"--result={result}")
         if workers is not None:
-            command += ["--workers", str(workers)]
+            command.append(f"--workers={workers}")
         # 2, not sys.stderr: in a notebook that is no file.
         code = subprocess.run(command, stdout=2, check=False).returncode
         answer = json.loads(result.read_text()) if result.is_file() else {}
@@ -139,19 +143,20 @@ def ensure_prepared(request: Request, workers: int | None = None) -> Prepared:
     if code or not (found := find_prepared(request)):
         raise OSError(
             f"`flan prepare` ended with exit code {code}; run it by hand to see why: "
-            f"flan prepare {' '.join(arguments(request))}"
+            f"flan prepare {shlex.join(arguments(request))}"
         )
     return found
 
 
 def arguments(request: Request) -> list[str]:
     """A request as flags of `flan prepare`."""
-    flags = ["--datasets", ",".join(request.datasets), "--splits", ",".join(request.splits)]
+    # Name and value in one word, since a value may begin with a dash.
+    flags = [f"--datasets={','.join(request.datasets)}", f"--splits={','.join(request.splits)}"]
     for field in dataclasses.fields(request):
         value = getattr(request, field.name)
         if field.name in ("datasets", "splits") or value is None or value is False:
             continue
-        flags += [f"--{field.name}"] if value is True else [f"--{field.name}", str(value)]
+        flags.append(f"--{field.name}" if value is True else f"--{field.name}={value}")
     return flags
 
 

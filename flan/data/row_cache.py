@@ -4,7 +4,7 @@ A folder with
   rows.jsonl    one kept row a line: its values, answer, options, label and references
   offsets.npy   int64 [kept + 1], where each line begins, and the end of the last
   row_ids.npy   int64 [kept], each row's number within its TFDS split
-  manifest.json what it is, and how many rows were found, kept and dropped
+  manifest.json what it is, how many rows were found, kept and dropped, and checksums
 No TensorFlow here. Serves evaluation, few-shot exemplars, tokenization and looking at data.
 """
 
@@ -20,10 +20,19 @@ import numpy as np
 
 from flan.catalog.dataset import Fields
 from flan.data import atomic
-from flan.data.cache_files import check_files, file_sizes, read_array, read_manifest
+from flan.data.cache_files import (
+    MANIFEST,
+    Kind,
+    check_files,
+    file_checksums,
+    file_sizes,
+    is_complete,
+    read_array,
+    read_manifest,
+)
 from flan.data.cache_keys import Identity, key_of
 
-FORMAT = "flan-rows-1"
+KIND = Kind("flan-rows-2", ("found", "kept", "dropped", "available"))
 _ROWS, _OFFSETS, _ROW_IDS = "rows.jsonl", "offsets.npy", "row_ids.npy"
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 
@@ -59,10 +68,10 @@ class RowCache(Sequence[Fields]):
 
         Raises:
           FileNotFoundError: no complete cache at `path`.
-          ValueError: another kind of folder, a truncated or foreign file.
+          ValueError: another kind of folder, a truncated, changed or foreign file.
         """
         path = Path(path)
-        manifest = read_manifest(path, FORMAT)
+        manifest = read_manifest(path, KIND)
         check_files(path, manifest, (_ROWS, _OFFSETS, _ROW_IDS))
         data: bytes | mmap.mmap = b""
         if (path / _ROWS).stat().st_size:
@@ -118,14 +127,18 @@ class RowCache(Sequence[Fields]):
 
 
 def write_row_cache(
-    path: Path, identity: Identity, rows: Iterable[tuple[int, Fields | None]]
+    path: Path,
+    identity: Identity,
+    rows: Iterable[tuple[int, Fields | None]],
+    available: int | None = None,
 ) -> dict[str, Any]:
-    """Writes a row cache; what is at `path` already is left as it is.
+    """Writes a row cache; a finished one that is at `path` already is left as it is.
 
     Args:
       path: its folder.
       identity: what it is (`cache_keys.rows_identity`).
       rows: row number and fields of each row found; None for one that filters drop.
+      available: how many the split would have without a cap; by default no more than these.
 
     Returns:
       The manifest. An error, a full disk among them, leaves nothing at `path`.
@@ -133,7 +146,7 @@ def write_row_cache(
     found = 0
     row_ids: list[int] = []
     offsets = [0]
-    with atomic.new_folder(path) as folder:
+    with atomic.new_folder(path, is_whole=lambda p: is_complete(p, KIND)) as folder:
         with (folder / _ROWS).open("wb") as file:
             for row_id, fields in rows:
                 found += 1
@@ -143,15 +156,17 @@ def write_row_cache(
         np.save(folder / _OFFSETS, np.array(offsets, np.int64))
         np.save(folder / _ROW_IDS, np.array(row_ids, np.int64))
         manifest = {
-            "format": FORMAT,
+            "format": KIND.format,
             "key": key_of(identity),
             "identity": identity,
             "found": found,
             "kept": len(row_ids),
             "dropped": found - len(row_ids),
+            "available": found if available is None else available,
             "files": file_sizes(folder),
+            "sha256": file_checksums(folder),
         }
-        atomic.write_json(folder / "manifest.json", manifest)
+        atomic.write_json(folder / MANIFEST, manifest, sync=True)
     return manifest
 
 
@@ -173,10 +188,12 @@ def fields_from_json(line: bytes) -> Fields:
 
 
 def _fields(row: Any) -> Fields:
-    return Fields(
-        values=row["values"],
-        answer=row["answer"],
-        options=tuple(row["options"]),
-        label=row["label"],
-        references=tuple(row["references"]),
-    )
+    values, options, references = row["values"], row["options"], row["references"]
+    if (
+        not (type(values) is dict and type(options) is list and type(references) is list)
+        or {*map(type, values.values()), *map(type, options), *map(type, references)} - {str}
+        or type(row["answer"]) is not str
+        or type(row["label"]) not in (int, type(None))
+    ):
+        raise TypeError("a value is of the wrong type")
+    return Fields(values, row["answer"], tuple(options), row["label"], tuple(references))

@@ -67,12 +67,14 @@ class SourcePrints(NamedTuple):
     Attributes:
       dataset: whose source it is.
       identity: what decides the rows, see `cache_keys.rows_identity`.
+      found: rows before the filters; they have the numbers from 0 on.
       ids: int64 `[n]`, each row's number in its TFDS split.
       prints: theirs.
     """
 
     dataset: str
     identity: Identity
+    found: int
     ids: np.ndarray
     prints: Prints
 
@@ -94,23 +96,30 @@ def train_prints(request: Request, stream: bool = False) -> Iterator[SourcePrint
         for (name, _, _), path in ensure_prepared(request).rows.items():
             cache = RowCache.open(path)
             rows = zip(cache.row_ids.tolist(), cache, strict=True)
-            yield _kept(name, cache.manifest["identity"], rows, folder)
+            identity, found = cache.manifest["identity"], cache.manifest["found"]
+            yield _kept(name, identity, found, rows, folder)
         return
     for dataset in get_datasets(request.datasets):
         for source in dataset.sources:
+            if source.train is None:
+                continue
             try:
                 reader = SourceReader(request.data_dir, dataset, source, request.cap)
             except UnusableSource:
                 if request.skip_missing:
                     continue
                 raise
-            if reader.plan["train"] is not None:
+            if (piece := reader.plan["train"]) is not None:
                 identity = reader.identity("train")
-                yield _kept(dataset.name, identity, reader.fields("train"), folder)
+                yield _kept(dataset.name, identity, len(piece), reader.fields("train"), folder)
 
 
 def _kept(
-    dataset: str, identity: Identity, rows: Iterable[tuple[int, Fields | None]], folder: Path
+    dataset: str,
+    identity: Identity,
+    found: int,
+    rows: Iterable[tuple[int, Fields | None]],
+    folder: Path,
 ) -> SourcePrints:
     """From the file of the identity where it is sound, else taken of the rows."""
     path = folder / f"{key_of(identity)}-{_VERSION}.npy"
@@ -120,6 +129,7 @@ def _kept(
             return SourcePrints(
                 dataset,
                 identity,
+                found,
                 stored[:, 0].astype(np.int64),
                 Prints(stored[:, 1], stored[:, 2:]),
             )
@@ -137,9 +147,13 @@ def _kept(
     numbers = np.array(ids, np.int64)
     content = io.BytesIO()
     np.save(content, np.column_stack([numbers.astype(np.uint64), prints.rows, prints.near]))
-    folder.mkdir(parents=True, exist_ok=True)
-    atomic.write_file(path, content.getvalue())
-    return SourcePrints(dataset, identity, numbers, prints)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        atomic.write_file(path, content.getvalue())
+    except OSError as error:
+        if error.errno not in atomic.READ_ONLY:  # shared caches: they are taken anew next time
+            raise
+    return SourcePrints(dataset, identity, found, numbers, prints)
 
 
 def _of_block(block: bytes) -> Prints:

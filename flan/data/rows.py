@@ -8,17 +8,17 @@ rows a second, `tfds.as_numpy` 2,000 (in batches 11,000), and nothing has to sta
 from __future__ import annotations
 
 import functools
-import hashlib
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from flan.catalog.dataset import TRAIN_CAP, Dataset, Fields, Row, Source
 from flan.catalog.splits import Slice, plan_source
-from flan.data.cache_files import MANIFEST
+from flan.data.cache_files import is_complete
 from flan.data.cache_keys import Identity, cache_folder, rows_identity
 from flan.data.doctor import diagnose_source
-from flan.data.row_cache import write_row_cache
+from flan.data.row_cache import KIND, write_row_cache
 from flan.data.row_decoder import Decode, row_decoder
 from flan.data.tfds_folder import INFO_FILE, PreparedSource, read_source
 from flan.data.tfrecord import read_records
@@ -78,15 +78,6 @@ class SourceReader:
         self.source = source
         self.prepared: PreparedSource = prepared
         self.plan = plan_source(source, prepared.sizes, dataset.dev_size, cap)
-        for split, shards in prepared.shards.items():
-            files = [file for file, _ in shards]
-            whole = sum(rows for _, rows in shards) == prepared.sizes[split]
-            if not whole or any(".tfrecord" not in file for file in files):
-                raise UnusableSource(
-                    f"{source.tfds_name}: split {split!r} is stored as {files[:1] or 'files'} of "
-                    "a naming or format that flan does not read. To get TFRecord files: prepare "
-                    "the dataset again with --file_format=tfrecord"
-                )
 
     @functools.cached_property
     def decode(self) -> Decode:
@@ -95,8 +86,15 @@ class SourceReader:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """Names the content of the TFDS folder: a hash of its `dataset_info.json`."""
-        return hashlib.sha256((self.prepared.path / INFO_FILE).read_bytes()).hexdigest()
+        """Names the content of the TFDS folder, as far as the source reads it."""
+        used = (self.source.train, self.source.validation, self.source.test)
+        return self.prepared.fingerprint(split for split in used if split)
+
+    def available(self, split: str) -> int:
+        """Rows that a split would have without a cap."""
+        uncapped = plan_source(self.source, self.prepared.sizes, self.dataset.dev_size, sys.maxsize)
+        piece = uncapped[split]
+        return 0 if piece is None else len(piece)
 
     def identity(self, split: str) -> Identity:
         """What decides the fields of a split; KeyError for a split that is not planned."""
@@ -194,8 +192,9 @@ def prepare_rows(
     """
     identity = reader.identity(split)
     path = cache_folder(cache_dir, "rows", identity)
-    if not (path / MANIFEST).is_file():
-        write_row_cache(path, identity, _reported(reader.fields(split), progress))
+    if not is_complete(path, KIND):
+        rows = _reported(reader.fields(split), progress)
+        write_row_cache(path, identity, rows, reader.available(split))
     return path
 
 

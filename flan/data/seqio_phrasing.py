@@ -128,7 +128,9 @@ def _give_exemplars(
     input_length: int,
 ) -> None:
     """Lets the phrasers draw from all training rows, as token caches do."""
-    rows = [f for r in source.readers for _, f in r.fields("train") if f is not None]
+    rows = [
+        f for r in source.readers("train").values() for _, f in r.fields("train") if f is not None
+    ]
     pool = ExemplarPool(source.dataset, rows, phrasers[0].seed)
     for phraser in phrasers:
         phraser.use_exemplars(pool, lambda text: len(encode(text)), input_length)

@@ -10,10 +10,10 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
-from flan.catalog.dataset import TRAIN_CAP, Dataset
+from flan.catalog.dataset import TRAIN_CAP, Dataset, Source
 from flan.data.mixture import share_out
 from flan.data.row_cache import fields_to_json
-from flan.data.rows import Part, SourceReader
+from flan.data.rows import Part, SourceReader, UnusableSource
 
 # Calling Python from a graph costs more than what it does for one row.
 ROWS_AT_ONCE = 64
@@ -36,7 +36,10 @@ class RowSource(seqio.DataSource):
       data_dir: the TFDS folder. Nothing is read before it is needed.
       dataset: whose rows.
       splits: of train, validation and test, those to offer where the data have them.
-      cap: rows of the train split at most, over all sources.
+      cap: rows of the train split at most, over all sources. It falls on the rows found,
+        where a mixture of caches shares it out by the rows that `to_fields` keeps: counting
+        these first would cost a pass over all rows. Only a dataset of several sources that is
+        over the cap and whose sources drop rows unevenly draws a few other rows here.
     """
 
     def __init__(
@@ -50,18 +53,35 @@ class RowSource(seqio.DataSource):
         self.dataset = dataset
         self._data_dir = data_dir
         self._cap = cap
+        self._readers: dict[int, SourceReader] = {}
 
-    @functools.cached_property
-    def readers(self) -> list[SourceReader]:
-        """A reader for each source; raises what `SourceReader` raises."""
-        return [
-            SourceReader(self._data_dir, self.dataset, s, self._cap) for s in self.dataset.sources
-        ]
+    def reader(self, place: int) -> SourceReader:
+        """The reader of a source; raises what `SourceReader` raises."""
+        if place not in self._readers:
+            source = self.dataset.sources[place]
+            self._readers[place] = SourceReader(self._data_dir, self.dataset, source, self._cap)
+        return self._readers[place]
+
+    def readers(self, split: str) -> dict[int, SourceReader]:
+        """Place -> reader, of the sources that can have the split; raises what `reader` raises."""
+        places = range(len(self.dataset.sources))
+        return {i: self.reader(i) for i in places if _can_have(self.dataset.sources[i], split)}
 
     @property
     def splits(self) -> Sequence[str]:
-        """The splits that have rows."""
-        return [split for split in self._splits if self._parts(split)]
+        """The splits that have rows. Where only evaluation lacks data, those of training.
+
+        Raises what `reader` raises where no split can be read, or training cannot.
+        """
+        found = []
+        for split in self._splits:  # train comes first
+            try:
+                if self._parts(split):
+                    found.append(split)
+            except UnusableSource:
+                if split == "train" or not found:
+                    raise
+        return found
 
     @property
     def supports_arbitrary_sharding(self) -> bool:
@@ -79,7 +99,7 @@ class RowSource(seqio.DataSource):
     @property
     def most_rows(self) -> int:
         """Rows of the largest split."""
-        return max((self.num_input_examples(split) for split in self._splits), default=0)
+        return max((self.num_input_examples(split) for split in self.splits), default=0)
 
     def get_dataset(
         self,
@@ -120,7 +140,7 @@ class RowSource(seqio.DataSource):
         """Rows that `to_fields` keeps, counted up to `limit`."""
         kept = 0
         for source, part in self._parts(split):
-            reader = self.readers[source]
+            reader = self.reader(source)
             for row_id, row in reader.part_rows(part):
                 kept += reader.to_fields(SPLITS[split], row_id, row) is not None
                 if kept >= limit:
@@ -131,10 +151,18 @@ class RowSource(seqio.DataSource):
         """Place of the source, and part of a file, for all files of a split."""
         if split not in self._splits:
             raise ValueError(f"{self.dataset.name} has no split {split!r}; it has {self._splits}")
-        parts = [reader.parts(SPLITS[split]) for reader in self.readers]
+        readers = self.readers(split)
+        parts = [reader.parts(SPLITS[split]) for reader in readers.values()]
         if split == "train":
             parts = _cap_parts(parts, self._cap)
-        return [(source, part) for source, found in enumerate(parts) for part in found]
+        return [(place, p) for place, found in zip(readers, parts, strict=True) for p in found]
+
+
+def _can_have(source: Source, split: str) -> bool:
+    """Whether a source gives rows to a split, as `flan.catalog.splits` shares them out."""
+    if split == "validation":
+        return source.train is not None or (source.validation is not None and bool(source.test))
+    return split == "test" or source.train is not None
 
 
 def _cap_parts(sources: list[list[Part]], cap: int) -> list[list[Part]]:
@@ -174,7 +202,7 @@ def add_fields(dataset: tf.data.Dataset, source: RowSource) -> tf.data.Dataset:
     """Replaces `record` by `fields`, a row's fields as JSON, and leaves out rows that have none."""
 
     def fields_of(record: bytes, place: int, row_id: int, training: int) -> bytes:
-        reader = source.readers[int(place)]
+        reader = source.reader(int(place))
         split = "train" if training else "an evaluation split"
         fields = reader.to_fields(split, int(row_id), reader.decode(record))
         return b"" if fields is None else fields_to_json(fields)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from flan.data.assemble import assemble
-from flan.data.batch import Batch
+from flan.data.batch import Batch, check_tokens
 from flan.data.loader import HostRows
 from flan.data.permutation import permuted, seed_key
 from flan.data.pool import Examples
@@ -42,6 +42,7 @@ class TextData:
         length: int,
         seed: int = 0,
         bos_id: int = 0,
+        vocab_size: int | None = None,
     ) -> None:
         """Opens the stream.
 
@@ -51,6 +52,7 @@ class TextData:
           length: tokens of a row.
           seed: of the order of rows.
           bos_id: what the model reads at a segment's first place.
+          vocab_size: token ids are below this; others are refused when they are read.
 
         Raises:
           ValueError: no tokens at all, a damaged cache, or a length below 1.
@@ -59,6 +61,7 @@ class TextData:
             raise ValueError(f"row length must be 1 or more, got {length}")
         self.length = self.max_targets = length
         self._rows, self._seed, self._bos_id = rows, seed, bos_id
+        self._vocab_size = vocab_size
         sources = [cache for group in caches.values() for cache in group]
         shards = [shard for cache in sources for shard in cache.shards]
         self._tokens = [np.asarray(shard.tokens) for shard in shards]
@@ -89,7 +92,7 @@ class TextData:
     def batch(self, step: int) -> Batch:
         """The rows of this host in the batch of `step`: arrays `[batch_size / num_hosts, length]`.
 
-        Raises ValueError for a step outside `[0, num_steps)`.
+        Raises ValueError for a step outside `[0, num_steps)`, and for damaged tokens.
         """
         pieces: list[np.ndarray] = []
         counts = []
@@ -97,7 +100,9 @@ class TextData:
             before = len(pieces)
             pieces += self._pieces(row * self.length, (row + 1) * self.length)
             counts.append(len(pieces) - before)
-        return assemble(pieces, [0] * len(pieces), np.array(counts), self.length, self._bos_id)
+        no_inputs = [0] * len(pieces)
+        batch = assemble(pieces, no_inputs, np.array(counts), self.length, self._bos_id)
+        return check_tokens(batch, self._vocab_size, step)
 
     def observe(self, steps: int | None = None) -> Receipt:
         """The receipt of the first `steps` steps (all by default) of all hosts.

@@ -8,8 +8,11 @@ checked while it is read.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
+import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +22,10 @@ from flan.catalog.dataset import Source
 Spec = dict[str, str | list[str]]
 
 INFO_FILE, FEATURES_FILE = "dataset_info.json", "features.json"
+_COUNT = re.compile(r"[0-9]{1,18}")  # rows of a shard
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 _MAX_DEPTH = 8
+_READ_WHOLE, _READ_OF_ENDS = 1 << 20, 1 << 16  # bytes of a shard that its fingerprint reads
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +43,28 @@ class PreparedSource:
     sizes: dict[str, int]
     missing_files: tuple[str, ...] = ()
     shards: dict[str, tuple[tuple[str, int], ...]] = dataclasses.field(default_factory=dict)
+
+    def fingerprint(self, splits: Iterable[str]) -> str:
+        """SHA-256 in hex of what some splits hold, the same for each copy of the folder.
+
+        Descriptions and small shards count whole, larger ones by size, head and tail: a
+        dataset that is prepared again differs there, and 10 GB need not be read at each start.
+        """
+        paths = [self.path / INFO_FILE, self.path / FEATURES_FILE]
+        paths += sorted(self.path.glob("*.labels.txt"))
+        shards = {file for split in splits for file, _ in self.shards.get(split, ())}
+        content = hashlib.sha256()
+        for path in [*paths, *(self.path / name for name in sorted(shards))]:
+            with path.open("rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                content.update(json.dumps([path.name, size]).encode())
+                if size <= _READ_WHOLE:
+                    content.update(file.read())
+                else:
+                    content.update(file.read(_READ_OF_ENDS))
+                    file.seek(-_READ_OF_ENDS, os.SEEK_END)
+                    content.update(file.read())
+        return content.hexdigest()
 
 
 def source_path(data_dir: Path, source: Source) -> Path:
@@ -74,6 +101,8 @@ def read_source(data_dir: Path, source: Source) -> PreparedSource | None:
     shards: dict[str, tuple[tuple[str, int], ...]] = {}
     for split in splits:
         name, rows, files = _split(path, info, split)
+        if name in sizes:
+            raise ValueError(f"{path / INFO_FILE}: lists split {name!r} twice")
         sizes[name] = sum(rows)
         missing += [file for file in files if not (path / file).is_file()]
         shards[name] = tuple(zip(files, rows, strict=False))
@@ -87,14 +116,27 @@ def split_sizes(data_dir: Path, source: Source) -> dict[str, int]:
 
 
 def _split(path: Path, info: dict[str, Any], split: Any) -> tuple[str, list[int], list[str]]:
-    try:
-        name = split["name"]
-        shards = [int(count) for count in split.get("shardLengths", [])]
-        template = split.get("filepathTemplate", "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}")
-    except (TypeError, KeyError, ValueError, AttributeError) as error:
-        raise ValueError(f"{path / INFO_FILE}: a split is not as TFDS writes it: {error}") from None
-    if not isinstance(name, str) or not isinstance(template, str) or min(shards, default=0) < 0:
+    name = split.get("name") if isinstance(split, dict) else split
+    if not isinstance(split, dict) or not isinstance(name, str):
         raise ValueError(f"{path / INFO_FILE}: split {name!r} is not as TFDS writes it")
+    template = split.get("filepathTemplate", "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}")
+    lengths = split.get("shardLengths", [])
+    # Protocol buffers print 64-bit numbers as strings.
+    if (
+        not isinstance(template, str)
+        or not isinstance(lengths, list)
+        or not all(_COUNT.fullmatch(str(count)) for count in lengths)
+    ):
+        raise ValueError(
+            f"{path / INFO_FILE}: split {name!r} is not as TFDS writes it: shardLengths "
+            f"{str(lengths)[:80]}, expected a list of row counts"
+        )
+    if not lengths and ("statistics" in split or "numShards" in split):
+        raise ValueError(
+            f"{path / INFO_FILE}: split {name!r} has no shardLengths, so an old version of TFDS "
+            "wrote it"
+        )
+    shards = [int(count) for count in lengths]
     known = {
         "{DATASET}": str(info.get("name")),
         "{SPLIT}": name,

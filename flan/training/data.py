@@ -181,9 +181,15 @@ class _TfdsData(abc.ABC):
                 num_templates=num_templates,
             )
             templates = phraser.templates if phraser.rendering.uses_templates else ()
-            kept = [len(rows.ids) for rows in found]
+            used = [len(rows.ids) for rows in found]
             # Exemplars are drawn from all rows, whatever a mixture's cap.
-            used = share_out(cap, kept) if cap and not phraser.rendering.shots else kept
+            if cap and not phraser.rendering.shots:
+                if stream:  # its cap falls on the rows found, see `flan.data.seqio_source`
+                    heads = share_out(cap, [rows.found for rows in found])
+                    pairs = zip(found, heads, strict=True)
+                    used = [int((rows.ids < head).sum()) for rows, head in pairs]
+                else:
+                    used = list(share_out(cap, used))
             for rows, count in zip(found, used, strict=True):
                 yield UsedRows(rows, count, tuple(t.id for t in templates))
 
@@ -268,6 +274,7 @@ class InstructionData(_TfdsData):
             seed=seed,
         )
         opened = prepared.open_tokens()
+        vocabulary = load_vocabulary(vocabulary_dir)
         # A dataset that was left out stays in the receipt, with no rows.
         caches = {name: opened.get(name, []) for name in self.task.datasets}
         data = open_train_data(
@@ -282,7 +289,8 @@ class InstructionData(_TfdsData):
             host=host,
             num_hosts=hosts,
             plan_dir=folders.cache_dir(self.cache_dir) / "plans",
-            bos_id=load_vocabulary(vocabulary_dir).bos_id,
+            bos_id=vocabulary.bos_id,
+            vocab_size=vocabulary.vocab_size,
             prefix=prefix,
         )
         log.info("%s", data.receipt.table())
@@ -329,12 +337,14 @@ class TextData(_TfdsData):
             )
         prepared = self._prepare(vocabulary_dir, "text", input_length=_WHOLE_DOCUMENT)
         opened = prepared.open_tokens()
+        vocabulary = load_vocabulary(vocabulary_dir)
         data = TextBatches(
             {name: opened.get(name, []) for name in self.task.datasets},
             HostRows(batch_size, steps, host, hosts),
             length=self.row_length,
             seed=seed,
-            bos_id=load_vocabulary(vocabulary_dir).bos_id,
+            bos_id=vocabulary.bos_id,
+            vocab_size=vocabulary.vocab_size,
         )
         log.info("%s", data.receipt.table())
         return data

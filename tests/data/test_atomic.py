@@ -37,6 +37,19 @@ def test_folders_are_kept_or_replaced(tmp_path):
     assert names(tmp_path) == ["f"]
 
 
+def test_a_folder_that_is_not_whole_is_replaced(tmp_path):
+    def keep_or_replace(text):
+        with atomic.new_folder(tmp_path / "f", is_whole=lambda p: (p / "b").exists()) as folder:
+            (folder / "a").write_text(text)
+
+    fill(tmp_path / "f", "half")
+    keep_or_replace("whole")
+    (tmp_path / "f/b").touch()
+    keep_or_replace("another")
+    assert (tmp_path / "f/a").read_text() == "whole"
+    assert names(tmp_path) == ["f"]
+
+
 def test_an_error_leaves_nothing(tmp_path):
     def fails():
         with atomic.new_folder(tmp_path / "f") as folder:

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flan.data import atomic
+from flan.data import atomic, cache_files
 from flan.data.cache import ARRAYS, TaskCache, TaskCacheWriter
+from flan.data.cache_files import file_checksums, file_sizes
+from flan.data.cache_keys import cache_folder
 from flan.data.tokenization import Tokenized
 
 IDENTITY = {"dataset": "rte", "source": "rte", "split": "train", "version": 1}
@@ -66,7 +68,6 @@ def test_what_is_written_comes_back(tmp_path_factory, num_rows, renderings, shar
     assert found == examples_of(range(total))
     assert cache.template_ids.tolist() == [i % 10 for i in range(total)]
     assert cache.row_ids.tolist() == [100 + i for i in range(total)]
-    cache.verify()
 
 
 def test_shapes_and_counts(tmp_path):
@@ -171,7 +172,7 @@ def edit(path, **changes):
 
 def replace(path, name, array):
     np.save(path / f"{name}.npy", array)
-    edit(path, files={p.name: p.stat().st_size for p in path.iterdir()})
+    edit(path, files=file_sizes(path), sha256=file_checksums(path))
 
 
 @pytest.mark.parametrize("name", ARRAYS)
@@ -217,10 +218,54 @@ def test_manifests_that_lie(written):
         TaskCache.open(written)
 
 
-def test_a_changed_token_is_found_when_asked_for(written):
+def test_a_changed_token_is_found(written):
     tokens = np.array(TaskCache.open(written).tokens)
     tokens[3] += 1
     np.save(written / "tokens.npy", tokens)
-    cache = TaskCache.open(written)
-    with pytest.raises(ValueError, match=r"tokens\.npy: the content changed"):
-        cache.verify()
+    with pytest.raises(ValueError, match=r"tokens\.npy: the content changed.*flan prepare"):
+        TaskCache.open(written)
+
+
+def test_checksums_are_worked_out_once(written, monkeypatch):
+    TaskCache.open(written)
+    monkeypatch.setattr(cache_files, "_checksum", None)
+    TaskCache.open(written)
+
+
+def test_a_cache_in_the_place_of_another_is_refused(tmp_path):
+    path = cache_folder(tmp_path, "tokens", IDENTITY)
+    write_all(path)
+    other = cache_folder(tmp_path, "tokens", {**IDENTITY, "split": "test"})
+    path.rename(other)
+    writer = TaskCacheWriter(other, {**IDENTITY, "split": "test"}, 5, 6, 2, 4)
+    for look in (lambda: TaskCache.open(other), lambda: writer.done):
+        with pytest.raises(ValueError, match=rf"{other.name}: its manifest is of another cache"):
+            look()
+
+
+@pytest.mark.parametrize("content", [None, b"", b'{"format": "flan-to'])
+def test_a_cache_whose_manifest_is_lost_is_made_again(written, content):
+    (written / "manifest.json").unlink()
+    if content is not None:
+        (written / "manifest.json").write_bytes(content)
+    assert writer_at(written).missing() == [0, 1, 2]
+    assert len(write_all(written)) == 10
+    assert [p.name for p in written.parent.iterdir()] == ["c"]
+
+
+def test_shards_that_another_process_joined_and_removed(tmp_path, monkeypatch):
+    """As where a file system has no locks, so that two prepare the same."""
+    writer = writer_at(tmp_path / "c")
+    for shard in writer.missing():
+        write(writer, shard)
+    read = TaskCacheWriter._read_shard
+
+    def late(self, number):
+        if number == 1 and not (tmp_path / "c").exists():
+            monkeypatch.setattr(TaskCacheWriter, "_read_shard", read)
+            writer_at(tmp_path / "c").finish()
+        return read(self, number)
+
+    monkeypatch.setattr(TaskCacheWriter, "_read_shard", late)
+    assert len(writer.finish()) == 10
+    assert [p.name for p in tmp_path.iterdir()] == ["c"]

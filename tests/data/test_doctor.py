@@ -1,4 +1,5 @@
 import dataclasses
+import json
 
 import pytest
 
@@ -75,6 +76,44 @@ def test_incomplete(tmp_path):
     assert one(tmp_path).state == "incomplete"
     (path / "dataset_info.json").write_text("{", encoding="utf-8")
     assert one(tmp_path).state == "incomplete"
+
+
+@pytest.mark.parametrize(
+    ("changes", "stored"),
+    [
+        ({"fileFormat": "array_record"}, r"super_glue-train.array_record-00000-of-00001"),
+        ({"name": "../../x"}, "files of a naming"),
+        ({"filepathTemplate": "{SPLIT}-{SHARD}"}, "files of a naming"),
+    ],
+)
+def test_files_of_another_format_or_naming(tmp_path, changes, stored):
+    """What `flan prepare` would refuse is not called ready."""
+    path = write_description(tmp_path, RTE, SIZES)
+    info = json.loads((path / "dataset_info.json").read_text())
+    for split in info["splits"]:
+        split.update({k: v for k, v in changes.items() if k == "filepathTemplate"})
+    info.update({k: v for k, v in changes.items() if k != "filepathTemplate"})
+    (path / "dataset_info.json").write_text(json.dumps(info))
+    for file in path.glob("*.tfrecord*"):
+        file.with_name(file.name.replace("tfrecord", "array_record")).touch()
+    diagnosis = one(tmp_path)
+    assert diagnosis.state == "other format"
+    assert stored in diagnosis.detail
+    assert diagnosis.remedy.endswith("--overwrite --file_format=tfrecord")
+    assert blocking("rte", [diagnosis]) == [diagnosis]
+
+
+def test_an_old_form_is_called_that(tmp_path):
+    path = write_description(tmp_path, RTE, SIZES)
+    info = json.loads((path / "dataset_info.json").read_text())
+    for split in info["splits"]:
+        (count,) = split.pop("shardLengths")
+        split.update(numShards="1", statistics={"numExamples": count})
+    (path / "dataset_info.json").write_text(json.dumps(info))
+    diagnosis = one(tmp_path)
+    assert diagnosis.state == "incomplete"
+    assert "has no shardLengths, so an old version of TFDS wrote it" in diagnosis.detail
+    assert diagnosis.remedy.endswith("--overwrite")
 
 
 def test_a_split_is_missing(tmp_path):

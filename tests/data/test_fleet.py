@@ -177,7 +177,7 @@ def test_lost_and_damaged_shards_are_written_when_they_are_joined(request_of, tm
 
 
 def test_a_full_disk(request_of, tmp_path, monkeypatch):
-    def full(path, content):
+    def full(*args):
         raise OSError(28, "No space left on device")
 
     prepare_on_fleet(request_of(vocabulary=None), Machines())

@@ -1,3 +1,4 @@
+import errno
 import threading
 import time
 import zipfile
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flan.data import packing
 from flan.data.batch import Batch, row_length
 from flan.data.loader import TrainData, open_train_data, prefetch
 from flan.data.mixture import WINDOW, make_mixture
@@ -319,6 +321,50 @@ def test_plan_files_with_examples_that_do_not_exist_are_planned_again(caches, tm
     arrays["examples"][7] = 2**31
     np.savez(path, **arrays)
     assert_same(data_of(caches, plan_dir=tmp_path).batch(50), expected)
+
+
+def test_plan_files_with_other_rows_are_planned_again(caches, tmp_path):
+    data = data_of(caches, plan_dir=tmp_path)
+    expected = data.batch(50)
+    (path,) = tmp_path.glob("plan-*/part-*.npz")
+    with np.load(path) as file:
+        arrays = dict(file)
+    longer = {**arrays, "row_ends": arrays["row_ends"].copy()}
+    longer["row_ends"][3] = longer["row_ends"][4] - 1  # all but one of two rows' examples in one
+    another = {**arrays, "examples": np.roll(arrays["examples"], 1)}
+    another["examples"][0] = another["examples"][1]
+    for changed in (longer, another):
+        np.savez(path, **changed)
+        assert_same(data_of(caches, plan_dir=tmp_path).batch(50), expected)
+
+
+@pytest.mark.parametrize("stage", ["folder", "file"])
+def test_plans_stay_in_memory_where_the_folder_is_read_only(
+    caches, tmp_path, monkeypatch, stage, caplog
+):
+    def refused(*args, **options):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    expected = data_of(caches).batch(2)
+    if stage == "folder":
+        monkeypatch.setattr(packing.Path, "mkdir", refused)
+    else:
+        monkeypatch.setattr(packing.atomic, "write_file", refused)
+    data = data_of(caches, steps=2000, plan_dir=tmp_path)
+    assert_same(data.batch(2), expected)
+    data.observe()
+    assert_same(data.batch(2), expected)
+    assert caplog.text.count("packing plans are kept in memory") == 1
+
+
+@pytest.mark.parametrize("token", [-7, 1000, 2_000_000_000])
+def test_tokens_outside_the_vocabulary_are_refused(token):
+    cache = made_up("cb", 200)
+    assert data_of({"cb": [cache]}, ["cb"], vocab_size=1000).batch(0)
+    cache.shards[0].tokens[:] = token
+    data = data_of({"cb": [cache]}, ["cb"], vocab_size=1000)
+    with pytest.raises(ValueError, match=f"step 0 has token {token}, .* tokens 0 to 999"):
+        data.batch(0)
 
 
 def test_a_plan_folder_of_other_rows_is_refused(caches, tmp_path):

@@ -2,19 +2,21 @@
 
 import collections
 import dataclasses
+import errno
 import glob
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from flan.catalog import registry
 from flan.catalog.registry import get_dataset
-from flan.data import atomic, cache, prepare_jobs
+from flan.data import atomic, cache, cache_lock, prepare_jobs
 from flan.data import prepare as prepare_module
 from flan.data.cache_files import MANIFEST
 from flan.data.cache_plan import Request, missing_text
@@ -206,6 +208,38 @@ def test_two_data_folders_in_one_cache_are_told_apart(request_of, tmp_path):
         find_prepared(request_of(data_dir=None))
 
 
+def test_without_the_data_folder_the_cap_decides_which_rows(request_of):
+    rows_only = {"vocabulary": None, "splits": ("train", "dev")}
+    capped = prepare(request_of(cap=10, **rows_only))
+    with pytest.raises(UnusableSource, match=r"cap is 30 training rows, .* are the first 10; give"):
+        find_prepared(request_of(data_dir=None, cap=30, **rows_only))
+    whole = prepare(request_of(**rows_only))  # 48 rows
+    assert capped.rows != whole.rows
+    for cap, expected in [(10, capped), (48, whole), (30_000, whole)]:
+        assert find_prepared(request_of(data_dir=None, cap=cap, **rows_only)) == expected
+    with pytest.raises(UnusableSource, match=r"the first 10 or 48; give .* or a cap of 48"):
+        find_prepared(request_of(data_dir=None, cap=30, **rows_only))
+
+
+def test_swapped_caches_are_refused(request_of, tmp_path):
+    paths = prepare(request_of(vocabulary=None)).rows
+    train, test = (paths["rte", "rte", split] for split in ("train", "test"))
+    train.rename(tmp_path / "passing")
+    test.rename(train)
+    (tmp_path / "passing").rename(test)
+    for data_dir in ({}, {"data_dir": None}):
+        with pytest.raises(ValueError, match="its manifest is of another cache"):
+            prepare(request_of(vocabulary=None, **data_dir))
+
+
+def test_a_cache_that_lost_its_manifest_is_made_again(request_of):
+    prepared = prepare(request_of())
+    for path in (*prepared.rows.values(), *prepared.tokens.values()):
+        (path / MANIFEST).unlink()
+    assert find_prepared(request_of()) is None
+    assert prepare(request_of(), workers=1) == prepared == find_prepared(request_of())
+
+
 def test_many_missing_sources_are_named_without_a_remedy_each():
     missing = {(f"d{i}", source): f"d{i} lacks {source}" for i in range(4) for source in "ab"}
     text = missing_text(missing)
@@ -365,6 +399,7 @@ def test_a_dataset_whose_rows_are_all_dropped(request_of, monkeypatch):
     ("changes", "message"),
     [
         ({"splits": ("train", "valid")}, "unknown split 'valid'"),
+        ({"splits": ()}, "no splits are asked for; name some of train, dev, test"),
         ({"epochs": 0}, "epochs must be 1 or more"),
         ({"rate": 0}, "rate must be 1 or more"),
         ({"input_length": 1}, "2 or more"),
@@ -377,15 +412,32 @@ def test_requests_that_make_no_sense(tmp_path, changes, message):
         Request(**{"datasets": ("rte",), "cache_dir": tmp_path, **changes})
 
 
+def test_a_split_that_is_named_twice_is_prepared_once(request_of, tmp_path):
+    request = request_of(splits=("train", "train", "dev"))
+    assert request.splits == ("train", "dev")
+    prepare(request, workers=1)
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK])
+def test_file_systems_without_locks(tmp_path, monkeypatch, code):
+    def flock(file, operation):
+        raise OSError(code, "no locks here")
+
+    monkeypatch.setattr(cache_lock.fcntl, "flock", flock)
+    with cache_lock.preparing(tmp_path):
+        pass
+
+
 def test_requests_as_flags(tmp_path):
     request = Request(
-        ("rte", "arc"), tmp_path / "c", tmp_path / "d", epochs=3, skip_missing=True, rate=9
+        ("rte", "arc"), Path("-c"), tmp_path / "d e", epochs=3, skip_missing=True, rate=9
     )
     flags = arguments(request)
-    assert flags[:4] == ["--datasets", "rte,arc", "--splits", "train,dev,test"]
-    assert flags[flags.index("--rate") + 1] == "9"
+    assert flags[:2] == ["--datasets=rte,arc", "--splits=train,dev,test"]
+    assert {"--cache_dir=-c", "--rate=9"} < set(flags)
     assert flags[-1] == "--skip_missing"
-    assert "--vocabulary" not in flags
+    assert "vocabulary" not in str(flags)
     parser = __import__("argparse").ArgumentParser()
     from flan.cli import prepare as command
 

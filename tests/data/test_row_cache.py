@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from flan.catalog.dataset import Fields
 from flan.data import row_cache
+from flan.data.cache_files import file_checksums, file_sizes
+from flan.data.cache_keys import cache_folder
 from flan.data.row_cache import RowCache, write_row_cache
 
 IDENTITY = {"dataset": "rte", "source": "rte", "split": "dev", "version": 1}
@@ -122,9 +124,14 @@ def edit_manifest(path, **changes):
     (path / "manifest.json").write_text(json.dumps({**manifest, **changes}))
 
 
+def restate(path):
+    """The manifest of the files as they are."""
+    edit_manifest(path, files=file_sizes(path), sha256=file_checksums(path))
+
+
 def test_a_foreign_manifest(written):
     edit_manifest(written, format="flan-tokens-1")
-    with pytest.raises(ValueError, match="format 'flan-tokens-1', expected 'flan-rows-1'"):
+    with pytest.raises(ValueError, match="format 'flan-tokens-1', expected 'flan-rows-2'"):
         RowCache.open(written)
     for content, message in [("[]", "format 'list'"), ("{", "not JSON")]:
         (written / "manifest.json").write_text(content)
@@ -154,22 +161,21 @@ def test_truncated_and_missing_files(written, name):
 )
 def test_offsets_that_lead_astray(written, offsets):
     np.save(written / "offsets.npy", offsets)
-    sizes = {p.name: p.stat().st_size for p in written.iterdir()}
-    edit_manifest(written, files=sizes)
+    restate(written)
     with pytest.raises(ValueError, match="its index does not fit its rows"):
         RowCache.open(written)
 
 
 def test_arrays_of_another_type(written):
     np.save(written / "row_ids.npy", np.zeros(4, np.float32))
-    edit_manifest(written, files={p.name: p.stat().st_size for p in written.iterdir()})
+    restate(written)
     with pytest.raises(ValueError, match=r"expected an array of int64, found float32\[4\]"):
         RowCache.open(written)
 
 
 def test_pickled_arrays_are_not_loaded(written):
     np.save(written / "row_ids.npy", np.array([{}, {}, {}, {}]), allow_pickle=True)
-    edit_manifest(written, files={p.name: p.stat().st_size for p in written.iterdir()})
+    restate(written)
     with pytest.raises(ValueError, match="not an array file"):
         RowCache.open(written)
 
@@ -177,6 +183,9 @@ def test_pickled_arrays_are_not_loaded(written):
 def test_a_changed_line_is_named(written):
     data = (written / "rows.jsonl").read_bytes()
     (written / "rows.jsonl").write_bytes(b"[" + data[1:])
+    with pytest.raises(ValueError, match=r"rows\.jsonl: the content changed"):
+        RowCache.open(written)
+    restate(written)
     cache = RowCache.open(written)
     with pytest.raises(ValueError, match=r"rows\.jsonl: line 0 is damaged"):
         cache[0]
@@ -191,7 +200,54 @@ def test_a_line_that_is_no_row_is_named(written, line):
     data = (written / "rows.jsonl").read_bytes()
     first = data.index(b"\n")
     (written / "rows.jsonl").write_bytes(line.ljust(first) + data[first:])
+    restate(written)
     cache = RowCache.open(written)
     for read in (lambda: cache[0], lambda: cache[:2], lambda: cache[:]):
         with pytest.raises(ValueError, match=r"rows\.jsonl: line 0 is damaged"):
             read()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"values": 5},
+        {"values": {"text": 5}},
+        {"answer": None},
+        {"options": "no"},
+        {"options": [1]},
+        {"label": True},
+        {"references": None},
+    ],
+)
+def test_rows_of_other_types_are_refused(change):
+    row = json.loads(row_cache.fields_to_json(rows()[0][1]))
+    with pytest.raises((TypeError, ValueError)):
+        row_cache.fields_from_json(json.dumps({**row, **change}).encode())
+
+
+@pytest.mark.parametrize("change", [{"kept": None}, {"found": "5"}, {"dropped": -1}])
+def test_manifests_without_their_counts(written, change):
+    edit_manifest(written, **change)
+    with pytest.raises(ValueError, match=r"manifest\.json: lacks its counts .*flan prepare"):
+        RowCache.open(written)
+    (written / "manifest.json").write_text('{"format": "flan-rows-2"}')
+    with pytest.raises(ValueError, match="its manifest is of another cache"):
+        RowCache.open(written)
+
+
+def test_a_cache_in_the_place_of_another_is_refused(tmp_path):
+    path = cache_folder(tmp_path, "rows", IDENTITY)
+    write_row_cache(path, IDENTITY, rows())
+    other = path.rename(cache_folder(tmp_path, "rows", {**IDENTITY, "split": "test"}))
+    with pytest.raises(ValueError, match=rf"{other.name}: its manifest is of another cache"):
+        RowCache.open(other)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{"])
+def test_a_cache_whose_manifest_is_lost_is_made_again(written, content):
+    (written / "manifest.json").unlink()
+    if content is not None:
+        (written / "manifest.json").write_bytes(content)
+    write_row_cache(written, IDENTITY, rows())
+    assert len(RowCache.open(written)) == 4
+    assert [p.name for p in written.parent.iterdir()] == ["c"]

@@ -14,6 +14,7 @@ from flan.catalog.registry import get_dataset
 from flan.data.doctor import diagnose_source
 from flan.data.row_cache import RowCache
 from flan.data.rows import SourceReader, UnusableSource, prepare_rows
+from flan.data.tfds_folder import PreparedSource
 
 RTE = get_dataset("rte")
 
@@ -200,6 +201,38 @@ def test_other_rows_another_cache(demo_data_dir, copy, tmp_path):
     one, other = rte_reader(demo_data_dir), rte_reader(copy)
     assert one.identity("test") != other.identity("test")
     assert prepare_rows(one, "test", tmp_path) != prepare_rows(other, "test", tmp_path)
+
+
+def test_the_same_number_of_other_rows_is_another_cache(copy, demo_data_dir):
+    """Labels changed in place: sizes, counts and descriptions stay as they are."""
+    folder = copy / "super_glue/rte/1.0.2"
+    os.utime(folder / "dataset_info.json", (1, 1))
+    copied = rte_reader(copy).fingerprint
+    assert copied == rte_reader(demo_data_dir).fingerprint
+    for name in ("super_glue-validation.tfrecord-00000-of-00001", "features.json"):
+        content = (folder / name).read_bytes()
+        # The last byte of a file with rows is one of a checksum, of JSON white space.
+        changed = content[:-1] + bytes([content[-1] ^ 1]) if name[0] == "s" else content + b" "
+        (folder / name).write_bytes(changed)
+        assert rte_reader(copy).fingerprint != copied
+        (folder / name).write_bytes(content)
+    assert rte_reader(copy).fingerprint == copied
+
+
+@pytest.mark.parametrize(
+    ("place", "seen"), [(0, True), (-1, True), ((1 << 16) - 1, True), (1 << 19, False)]
+)
+def test_large_shards_count_by_their_ends(tmp_path, place, seen):
+    for name in ("dataset_info.json", "features.json"):
+        (tmp_path / name).write_text("{}")
+    source = PreparedSource(tmp_path, {"train": 1}, (), {"train": (("a", 1),)})
+    content = bytearray((1 << 20) + 1)
+    (tmp_path / "a").write_bytes(content)
+    before = source.fingerprint(["train"])
+    assert source.fingerprint([]) != before
+    content[place] = 1
+    (tmp_path / "a").write_bytes(content)
+    assert (source.fingerprint(["train"]) != before) == seen
 
 
 @pytest.mark.real_data

@@ -2,6 +2,7 @@
 
 import collections
 import json
+import shutil
 import subprocess
 import sys
 
@@ -13,7 +14,10 @@ import tensorflow as tf
 from flan.catalog.clusters import training_datasets
 from flan.data import seqio_tasks
 from flan.data.cache_plan import Request
+from flan.data.demo import write_demo
 from flan.data.prepare import prepare
+from flan.data.row_prints import train_prints
+from flan.data.rows import UnusableSource
 from flan.data.vocabulary import load_vocabulary, train_sentencepiece
 
 LENGTHS = {"inputs": 1024, "targets": 256}
@@ -377,6 +381,23 @@ for name in ("FLAN_DATA_DIR", "FLAN_VOCABULARY"):
 def test_a_missing_dataset_says_how_to_get_it():
     with pytest.raises(ValueError, match=r"cb needs super_glue/cb:.*tfds build"):
         examples("flan_cb")
+
+
+def test_a_missing_evaluation_source_does_not_keep_from_training(tmp_path):
+    write_demo(tmp_path, ["wsc"], train_rows=60, eval_rows=20)
+    shutil.rmtree(tmp_path / "wsc273")
+    seqio_tasks.configure(data_dir=str(tmp_path))
+    assert list(seqio_tasks.get("flan_wsc").splits) == ["train", "validation"]
+    assert len(examples("flan_wsc")) == 48
+    with pytest.raises(UnusableSource, match=r"needs wsc273:1\.0\.0"):
+        seqio_tasks.get("flan_wsc").source.readers("test")
+    request = Request(("wsc",), tmp_path / "cache", tmp_path)
+    (prints,) = train_prints(request, stream=True)
+    assert len(prints.ids) == 48
+    shutil.rmtree(tmp_path / "super_glue")
+    seqio_tasks.configure(data_dir=str(tmp_path))
+    with pytest.raises(UnusableSource, match="needs super_glue/wsc"):
+        list(seqio_tasks.get("flan_wsc").splits)
 
 
 @pytest.mark.real_data

@@ -66,6 +66,11 @@ def test_a_shard_that_is_gone(tmp_path):
         '{"splits": [{"name": "train", "shardLengths": ["-1"]}]}',
         '{"splits": [{"name": "train", "shardLengths": ["x"]}]}',
         '{"splits": [{"name": ["train"], "shardLengths": []}]}',
+        '{"splits": [{"name": "train", "shardLengths": [Infinity]}]}',
+        '{"splits": [{"name": "train", "shardLengths": [249.9]}]}',
+        '{"splits": [{"name": "train", "shardLengths": [true]}]}',
+        '{"splits": [{"name": "train", "shardLengths": "250"}]}',
+        '{"splits": [{"name": "train", "shardLengths": ["1"]}, {"name": "train"}]}',
         "[" * 100_000,
     ],
 )

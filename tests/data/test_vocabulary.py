@@ -234,7 +234,7 @@ def test_overwriting_replaces_the_folder(tmp_path):
 
 
 def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
-    def full(path, content):
+    def full(*args):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("flan.data.atomic.write_file", full)

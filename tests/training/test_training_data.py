@@ -7,7 +7,7 @@ import pytest
 
 from flan.data.cache_plan import Request
 from flan.data.prepare import prepare
-from flan.data.row_prints import prints_of, text_of
+from flan.data.row_prints import Prints, SourcePrints, prints_of, text_of
 from flan.data.training_record import TrainingRows, read_record, read_rows
 from flan.training.data import InstructionData, TextData
 from flan.training.seqio_data import SeqioData
@@ -71,6 +71,24 @@ def test_text_and_streams_are_recorded(places, train_rows):
     assert prints
     run, prints = SeqioData(mixture="mine", modules="my_tasks").reading(10, "abc")
     assert (run.datasets, run.others, prints) == ((), ("mine",), ())
+
+
+def test_a_stream_is_recorded_as_it_reads(places, monkeypatch):
+    """Its cap falls on the rows found, before filters that drop some sources' rows only."""
+
+    def rows_of(request, stream):
+        for name, ids in (("train_r1", np.arange(0, 60, 2)), ("train_r2", np.arange(60))):
+            identity = {"source": name, "tfds": "anli", "slice": "train[0:60]", "data": "d"}
+            nothing = np.zeros((len(ids), 12), np.uint64)
+            yield SourcePrints("anli", identity, 60, ids, Prints(nothing[:, 0], nothing))
+
+    monkeypatch.setattr("flan.training.data.train_prints", rows_of)
+    data = InstructionData(mixture="anli", cap=60, **places)
+    rows = {
+        stream: [s.rows for s in data.reading(10, "abc", stream=stream).run.datasets[0].sources]
+        for stream in (False, True)
+    }
+    assert rows == {False: [20, 40], True: [15, 30]}
 
 
 def test_a_run_keeps_its_record_and_a_longer_one_says_so(places, tmp_path, train_rows):
