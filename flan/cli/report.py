@@ -101,7 +101,14 @@ def _experiment(args: argparse.Namespace, folders: list[Path]) -> _Found:
     """What there is to report of an experiment."""
     from flan.experiments.graph import REPORT, RESULTS
     from flan.experiments.state import read_record
-    from flan.reports.experiment import compare_runs, model_dirs, tags_of, titles_of
+    from flan.reports.experiment import (
+        compare_runs,
+        current_record,
+        model_dirs,
+        outdated_runs,
+        tags_of,
+        titles_of,
+    )
 
     if len(folders) > 1 or args.checkpoints or args.held_out or args.model_dir:
         raise ValueError(
@@ -109,7 +116,12 @@ def _experiment(args: argparse.Namespace, folders: list[Path]) -> _Found:
             "alone, without --checkpoints, --held_out and --model_dir"
         )
     (folder,) = folders
-    record = read_record(folder)
+    if outdated := outdated_runs(folder, read_record(folder)):
+        print(
+            f"left out, for their scores were made with other settings: {', '.join(outdated)}. "
+            "`flan launch` makes them anew"
+        )
+    record = current_record(folder)
     comparison = compare_runs(folder, args.split)
     return _Found(
         comparison,

@@ -10,21 +10,24 @@ compiled/               JAX's compilation cache, unless the environment names an
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from flan.data import atomic
 from flan.experiments.graph import Job
+from flan.experiments.locks import lock
 from flan.experiments.runs import RunSpec
 
 FORMAT = "flan-experiment-1"
 EXPERIMENT_FILE = "experiment.json"
 JOBS = "jobs"
 COMPILED = "compiled"
+LAUNCH_LOCK = ".launch.lock"
 USER_ERROR = 2  # `flan` ends so for a mistake in the settings, which trying again does not mend
 
 Status = Literal["waiting", "running", "done", "failed", "stopped"]
@@ -69,15 +72,24 @@ def job_folder(out: Path, job: str) -> Path:
 
 def read_state(out: Path, job: Job) -> JobState:
     """A job's state; a fresh one where it has none, or one of another command."""
-    path = job_folder(out, job.name) / "state.json"
+    state = _stored(out, job)
+    return state if state is not None and state.key == job.key else JobState(key=job.key)
+
+
+def is_outdated(out: Path, job: Job) -> bool:
+    """Whether what there is of a job's work was made by another command, or from other work."""
+    state = _stored(out, job)
+    return state is not None and state.key != job.key
+
+
+def _stored(out: Path, job: Job) -> JobState | None:
+    """The state on disk; None where there is none, or a damaged one."""
     try:
-        value = json.loads(path.read_bytes())
+        value = json.loads((job_folder(out, job.name) / "state.json").read_bytes())
         state = JobState(**value)
     except (FileNotFoundError, ValueError, TypeError):
-        return JobState(key=job.key)
-    if state.key != job.key or state.status not in STATUSES:
-        return JobState(key=job.key)
-    return state
+        return None
+    return state if state.status in STATUSES else None
 
 
 def is_done(out: Path, job: Job, jobs: Sequence[Job]) -> bool:
@@ -113,6 +125,24 @@ class Record:
     name: str
     runs: tuple[RunSpec, ...]
     jobs: tuple[Job, ...]
+
+
+@contextlib.contextmanager
+def launching(out: Path) -> Iterator[None]:
+    """Keeps other launches out of a folder: they would change its jobs under those that run.
+
+    Raises ValueError where one is at work there.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(lock(out / LAUNCH_LOCK, wait=False))
+        except BlockingIOError as error:
+            raise ValueError(
+                f"another `flan launch` is at work in {out}: let it end, or stop it with Ctrl-C, or "
+                f"give another --out (`flan status {out}` shows how far it is)"
+            ) from error
+        yield
 
 
 def write_record(out: Path, record: Record) -> None:

@@ -181,6 +181,11 @@ def test_files_for_machines_elsewhere(launch, tmp_path, capsys):
     (tmp_path / "experiment.json").write_text(
         yaml.safe_load((folder / "record.yaml").read_text())["data"]["experiment.json"]
     )
+    # All runs are on record, as what was done of the others is; the chosen are submitted.
+    assert len(read_experiment(tmp_path).runs) == 11
+    assert {p.stem for p in folder.glob("*.yaml")} == {
+        *("record", "flan-out-prepare", "flan-out-base", "flan-out-nli", "flan-out-report"),
+    }
     train = next(j for j in read_experiment(tmp_path).jobs if j.name == "nli/train").arguments
     assert train[-1] == "/flan/out/runs/nli"
     assert train[train.index("--cache_dir") + 1] == "/flan/cache"

@@ -91,7 +91,7 @@ def manifests(
     """File name -> text: a JobSet for each unit of an experiment, its record, and `submit.sh`.
 
     Args:
-      jobs: of the experiment, with the folders of the pods in their commands.
+      jobs: to submit, with the folders of the pods in their commands.
       name: of the experiment, for the names of JobSets.
       settings: see there.
       folder: where the files will lie.
@@ -102,7 +102,7 @@ def manifests(
     if len(record.encode()) > _LARGEST_MAP:
         raise ValueError(
             f"the experiment's record has {len(record.encode()):,} bytes; a ConfigMap holds "
-            f"{_LARGEST_MAP:,}: launch fewer runs at once, with --only"
+            f"{_LARGEST_MAP:,}: make several experiments of it, each with some of its runs"
         )
     separate = settings.processes > 1 or settings.eval_node_selector is not None
     found = units(jobs, f"flan-{name}", together=not separate)
