@@ -1,15 +1,18 @@
 """Jobs as processes: cheap commands of `flan` stand for long ones."""
 
+import errno
 import os
 import signal
 import subprocess
 import sys
+import threading
+from pathlib import Path
 
 import pytest
 from cheap_jobs import BAD, GOOD, state_of, wait_for
 
 from flan.data import atomic
-from flan.experiments import job
+from flan.experiments import job, locks
 from flan.experiments.backends.local import LocalBackend
 from flan.experiments.graph import Job
 from flan.experiments.hosts import Hosts
@@ -99,6 +102,53 @@ def test_jobs_end_with_a_killed_launcher(out):
         return False
 
     wait_for(gone)
+
+
+def test_a_command_ends_with_its_killed_wrapper(out):
+    job = next(j for j in read_record(out).jobs if j.name == "a/eval")
+    wrapper = LocalBackend().start(out, job)
+
+    def commands():
+        return [p for p in Path("/proc").glob("[0-9]*") if _is_command(p, out)]
+
+    wait_for(lambda: state_of(out, "a/eval").status == "running" and commands())
+    os.kill(state_of(out, "a/eval").process, signal.SIGKILL)
+    wait_for(lambda: not wrapper.running())
+    wait_for(lambda: not commands())
+
+
+def test_a_job_is_locked_as_long_as_its_command_lives(out, tmp_path):
+    with (tmp_path / "log").open("wb") as log:
+        with locks.lock(tmp_path / "lock", wait=False) as held:
+            words = ["status", str(out), "--watch"]
+            command = job._Command(out, words, log.fileno(), held=[held.fileno()])
+            thread = threading.Thread(target=command.run, args=(False,))
+            thread.start()
+            wait_for(lambda: command._process is not None)
+        # As after the wrapper's end.
+        with pytest.raises(BlockingIOError), locks.lock(tmp_path / "lock", wait=False):
+            pass
+        command.stop()
+        thread.join()
+        with locks.lock(tmp_path / "lock", wait=False):
+            pass
+
+
+def test_a_folder_without_locks_is_worked_in_with_a_warning(out, tmp_path, monkeypatch, capsys):
+    def flock(file, how):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(locks.fcntl, "flock", flock)
+    with locks.lock(tmp_path / "lock", wait=True):
+        assert "on a file system without locks" in capsys.readouterr().err
+
+
+def _is_command(process, out):
+    try:
+        words = (process / "cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return b"flan.cli.main" in words and str(out).encode() in words
 
 
 def test_only_this_machine_s_jobs_can_be_seen_to_be_lost(out):
