@@ -7,6 +7,7 @@ names that gin files use (`ModelConfig`, `OptimizerConfig`, ...).
 from __future__ import annotations
 
 import ast
+import collections.abc
 import functools
 import inspect
 import os
@@ -23,6 +24,8 @@ from flan.resources import resource_dir
 from flan.suggest import unknown_name
 
 _NONE = type(None)
+_LISTS = (collections.abc.Sequence, list)
+_DICTS = (collections.abc.Mapping, dict)
 _REGISTERED: dict[str, Callable[..., Any]] = {}
 # How gin says that a macro, or a parameter, was left at %gin.REQUIRED.
 _REQUIRED = re.compile(r"([\w.]+?)(?:/macro\.value)? set to `%gin\.REQUIRED`")
@@ -50,11 +53,11 @@ def _type_checked(target: Callable[..., Any]) -> Callable[..., Any]:
 
     def checked(**settings: Any) -> Any:
         for name, value in settings.items():
-            allowed = _classes(hints.get(name))
-            a_bool = isinstance(value, bool)  # and so an int to Python
-            if allowed and (bool not in allowed if a_bool else not isinstance(value, allowed)):
-                expected = " or ".join("None" if t is _NONE else t.__name__ for t in allowed)
-                raise ValueError(f"{target.__name__}.{name} must be {expected}, got {value!r}")
+            hint = hints.get(name, Any)
+            if not _fits(value, hint):
+                raise ValueError(
+                    f"{target.__name__}.{name} must be {_described(hint)}, got {value!r}"
+                )
         return target(**settings)
 
     # Gin reads the signature to know which settings there are; all are given by name.
@@ -64,14 +67,36 @@ def _type_checked(target: Callable[..., Any]) -> Callable[..., Any]:
     return checked
 
 
-def _classes(hint: Any) -> tuple[type, ...]:
-    """The classes that a value may be of; empty where the annotation is no list of classes."""
-    parts = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    if not all(
-        isinstance(part, type) and not getattr(part, "_is_protocol", False) for part in parts
-    ):
-        return ()
-    return (*parts, int) if float in parts else parts
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of an annotation; of one that is not understood anything is."""
+    origin, of = typing.get_origin(hint), typing.get_args(hint)
+    if origin is types.UnionType:
+        return any(_fits(value, part) for part in of)
+    if origin in _LISTS:
+        # A string is a sequence, too: of its letters, which nobody means.
+        return isinstance(value, list | tuple) and all(_fits(v, of[0]) for v in value)
+    if origin in _DICTS:
+        return isinstance(value, dict) and all(
+            _fits(k, of[0]) and _fits(v, of[1]) for k, v in value.items()
+        )
+    if not isinstance(hint, type) or origin or hint is Any or getattr(hint, "_is_protocol", False):
+        return True
+    if isinstance(value, bool):  # and so an int to Python
+        return hint in (bool, object)
+    return isinstance(value, (float, int) if hint is float else hint)
+
+
+def _described(hint: Any) -> str:
+    """An annotation in words: `a list of int or None`."""
+    origin, of = typing.get_origin(hint), typing.get_args(hint)
+    if origin is types.UnionType:
+        return " or ".join(map(_described, of))
+    if origin in _LISTS:
+        return f"a list of {_described(of[0])}"
+    if origin in _DICTS:
+        return f"a dict of {_described(of[0])} to {_described(of[1])}"
+    names = {_NONE: "None", float: "float or int", Any: "anything"}
+    return str(names.get(hint) or getattr(hint, "__name__", hint))
 
 
 def parse(files: Sequence[str], bindings: Sequence[str]) -> None:

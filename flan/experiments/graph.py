@@ -19,8 +19,11 @@ from flan.catalog import clusters
 from flan.data.leaks import find_leaks, leaks_of, refuse
 from flan.data.names import parse_task_name
 from flan.data.training_record import read_record
+from flan.evaluation.scores import SCORES
+from flan.evaluation.summary import SPLITS
 from flan.evaluation.training import SEEN, Seen
 from flan.experiments.runs import RunSpec
+from flan.suggest import unknown_name
 
 RUNS, RESULTS, REPORT = "runs", "results", "report"
 
@@ -77,6 +80,20 @@ class EvaluationSettings:
     def __post_init__(self) -> None:
         if self.seen not in SEEN:
             raise ValueError(f"EVAL_SEEN must be one of {list(SEEN)}, got {self.seen!r}")
+        if self.limit is not None and self.limit < 1:
+            raise ValueError(f"EVAL_LIMIT must be 1 or more, or None for all, got {self.limit}")
+        if isinstance(self.splits, str) or not self.splits or not set(self.splits) <= set(SPLITS):
+            raise ValueError(
+                f"EVAL_SPLITS must be a list of some of {list(SPLITS)}, got {self.splits!r}"
+            )
+        if self.score not in SCORES:
+            raise ValueError(unknown_name("score of options", self.score, SCORES))
+        lengths = self.feature_lengths
+        if set(lengths) != {"inputs", "targets"} or min(lengths.values()) < 1:
+            raise ValueError(
+                "EvaluationSettings.feature_lengths must give 'inputs' and 'targets', each 1 or "
+                f"more, got {dict(lengths)}"
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -234,7 +251,7 @@ def _eval(run: RunSpec, model: str, inputs: Inputs) -> list[str]:
     command += ["--score", settings.score]
     command += ["--input_length", str(settings.feature_lengths["inputs"])]
     command += ["--target_length", str(settings.feature_lengths["targets"])]
-    command += ["--limit", str(settings.limit)] if settings.limit else []
+    command += [] if settings.limit is None else ["--limit", str(settings.limit)]
     command += ["--skip_missing"] if settings.skip_missing else []
     command += ["--seen", "mark"] if settings.seen == "mark" or trains_on_evaluated(run) else []
     return [*command, "--out", str(inputs.out / RESULTS), *_folders(inputs)]
