@@ -7,12 +7,10 @@ names that gin files use (`ModelConfig`, `OptimizerConfig`, ...).
 from __future__ import annotations
 
 import ast
-import collections.abc
 import functools
 import inspect
 import os
 import re
-import types
 import typing
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,12 +18,10 @@ from typing import Any
 
 import gin
 
+from flan.hints import described, fits
 from flan.resources import resource_dir
 from flan.suggest import unknown_name
 
-_NONE = type(None)
-_LISTS = (collections.abc.Sequence, list)
-_DICTS = (collections.abc.Mapping, dict)
 _REGISTERED: dict[str, Callable[..., Any]] = {}
 # How gin says that a macro, or a parameter, was left at %gin.REQUIRED.
 _REQUIRED = re.compile(r"([\w.]+?)(?:/macro\.value)? set to `%gin\.REQUIRED`")
@@ -54,9 +50,9 @@ def _type_checked(target: Callable[..., Any]) -> Callable[..., Any]:
     def checked(**settings: Any) -> Any:
         for name, value in settings.items():
             hint = hints.get(name, Any)
-            if not _fits(value, hint):
+            if not fits(value, hint):
                 raise ValueError(
-                    f"{target.__name__}.{name} must be {_described(hint)}, got {value!r}"
+                    f"{target.__name__}.{name} must be {described(hint)}, got {value!r}"
                 )
         return target(**settings)
 
@@ -65,38 +61,6 @@ def _type_checked(target: Callable[..., Any]) -> Callable[..., Any]:
     checked.__name__ = checked.__qualname__ = target.__name__
     checked.__doc__, checked.__module__ = target.__doc__, target.__module__
     return checked
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value is of an annotation; of one that is not understood anything is."""
-    origin, of = typing.get_origin(hint), typing.get_args(hint)
-    if origin is types.UnionType:
-        return any(_fits(value, part) for part in of)
-    if origin in _LISTS:
-        # A string is a sequence, too: of its letters, which nobody means.
-        return isinstance(value, list | tuple) and all(_fits(v, of[0]) for v in value)
-    if origin in _DICTS:
-        return isinstance(value, dict) and all(
-            _fits(k, of[0]) and _fits(v, of[1]) for k, v in value.items()
-        )
-    if not isinstance(hint, type) or origin or hint is Any or getattr(hint, "_is_protocol", False):
-        return True
-    if isinstance(value, bool):  # and so an int to Python
-        return hint in (bool, object)
-    return isinstance(value, (float, int) if hint is float else hint)
-
-
-def _described(hint: Any) -> str:
-    """An annotation in words: `a list of int or None`."""
-    origin, of = typing.get_origin(hint), typing.get_args(hint)
-    if origin is types.UnionType:
-        return " or ".join(map(_described, of))
-    if origin in _LISTS:
-        return f"a list of {_described(of[0])}"
-    if origin in _DICTS:
-        return f"a dict of {_described(of[0])} to {_described(of[1])}"
-    names = {_NONE: "None", float: "float or int", Any: "anything"}
-    return str(names.get(hint) or getattr(hint, "__name__", hint))
 
 
 def parse(files: Sequence[str], bindings: Sequence[str]) -> None:

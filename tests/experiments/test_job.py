@@ -1,6 +1,7 @@
 """Jobs as processes: cheap commands of `flan` stand for long ones."""
 
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -244,3 +245,47 @@ def test_a_folder_holds_one_experiment(out):
         read_record(out)
     with pytest.raises(FileNotFoundError, match="flan launch"):
         read_record(out / "none")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"status": "running", "key": "KEY", "attempts": 1, "started": "x"}',
+        '{"status": "running", "key": "KEY", "started": 1e999}',
+        '{"status": ["running"], "key": "KEY"}',
+        '{"status": "done", "key": "KEY", "more": 1}',
+        "[" * 100_000,
+        "[1]",
+    ],
+)
+def test_a_damaged_state_is_none(out, text):
+    prepare = read_record(out).jobs[0]
+    folder = out / "jobs" / "prepare"
+    folder.mkdir(parents=True)
+    (folder / "state.json").write_text(text.replace("KEY", prepare.key))
+    assert state_of(out, "prepare") == JobState(key=prepare.key)
+    assert progress_rows(out, read_record(out))[0][1] == "waiting"
+
+
+@pytest.mark.parametrize(
+    ("what", "entry", "value", "message"),
+    [
+        ("jobs", "name", 5, "name must be str, got 5"),
+        ("jobs", "arguments", 5, "arguments must be a list of str, got 5"),
+        ("jobs", "needs", None, "needs must be a list of str"),
+        ("jobs", "more", 1, "unexpected keyword"),
+        ("runs", "modes", None, "modes must be a list of str"),
+        ("runs", "name", "../x", "cannot name a folder"),
+        ("runs", "tags", [], "tags must be a dict"),
+    ],
+)
+def test_a_damaged_record_is_named(out, what, entry, value, message):
+    path = out / "experiment.json"
+    content = json.loads(path.read_text())
+    content[what][0][entry] = value
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=rf"experiment\.json: .*{message}"):
+        read_record(out)
+    path.write_text("[" * 100_000)
+    with pytest.raises(ValueError, match=r"experiment\.json"):
+        read_record(out)
