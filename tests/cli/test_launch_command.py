@@ -15,9 +15,11 @@ from flan.data.training_record import (
     TrainingRows,
     write_record,
 )
-from flan.experiments.graph import trains_on_evaluated
+from flan.experiments.graph import Job, trains_on_evaluated
 from flan.experiments.runs import RunSpec
+from flan.experiments.state import Record
 from flan.experiments.state import read_record as read_experiment
+from flan.experiments.state import write_record as write_experiment
 
 
 @pytest.fixture
@@ -123,6 +125,14 @@ def test_mistakes_end_before_anything_is_written(launch, tmp_path, capsys, flags
 def test_status_of_nothing(tmp_path, capsys):
     assert main(["status", str(tmp_path)]) == 2
     assert "flan launch" in capsys.readouterr().err
+
+
+def test_a_log_moves_no_cursor(tmp_path, capsys):
+    write_experiment(tmp_path, Record("untuned", (), (Job("prepare", ("prepare",)),)))
+    (tmp_path / "jobs" / "prepare").mkdir(parents=True)
+    (tmp_path / "jobs" / "prepare" / "log.txt").write_bytes(b"\x1b[31m red\x1b]0;title\x07\n")
+    assert main(["status", str(tmp_path), "--log", "prepare"]) == 0
+    assert capsys.readouterr().out == "\\u001b[31m red\\u001b]0;title\\u0007\n"
 
 
 def test_a_start_that_was_trained_on_what_is_scored_is_refused_before_training(

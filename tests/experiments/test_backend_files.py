@@ -223,6 +223,14 @@ def test_waves_begin_when_what_they_need_has_ended():
     ]
 
 
+def test_kubernetes_puts_no_variables_into_names():
+    found = generate(RECORD, JOBS, K8S, "a$(HOME)", "/here")
+    script = container(documents(found)["flan-a-home-a.yaml"])["command"][2]
+    assert "'/flan/a$$(HOME)'" in script
+    # To kubectl, below 0 is a week.
+    assert found["submit.sh"].count("--timeout=8760h") == len(waves(units(JOBS, "x", True)))
+
+
 def test_files_replace_those_of_an_earlier_launch(tmp_path):
     files.write(tmp_path / "k8s", {"old.yaml": "a: 1\n"})
     files.write(tmp_path / "k8s", {"submit.sh": "#!/bin/sh\n"})

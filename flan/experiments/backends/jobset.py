@@ -20,6 +20,7 @@ _PORT = 8476
 _RECORD = "/etc/flan"
 _REPLICATED = "hosts"
 _LARGEST_MAP = 1_000_000  # bytes; Kubernetes allows a ConfigMap 1 MiB, its other fields included
+_LONGEST_WAIT = "8760h"  # a year; to kubectl no limit means a week
 _INDEX = "metadata.annotations['jobset.sigs.k8s.io/job-index']"
 
 
@@ -194,7 +195,8 @@ def _pod(
 
 
 def _script(unit: Unit, name: str, settings: JobSetSettings, together: bool) -> str:
-    command = shlex.join([f"{settings.mount}/{name}", *unit.jobs])
+    # Kubernetes would put variables in the place of `$(NAME)`, and takes `$$` for a `$`.
+    command = shlex.join([f"{settings.mount}/{name}", *unit.jobs]).replace("$", "$$")
     lines = [
         f"exec python3 -m flan.experiments.job {command} \\",
         f"  --record {_RECORD}/{EXPERIMENT_FILE} --retries {settings.retries}",
@@ -224,6 +226,6 @@ def _submit(ordered: Sequence[Sequence[Unit]], folder: str, settings: JobSetSett
         lines += [f"{kubectl} apply -f {unit.name}.yaml" for unit in wave]
         names = " ".join(f"jobset/{unit.name}" for unit in wave)
         lines.append(
-            f"{kubectl} wait --for=jsonpath='{{.status.terminalState}}' --timeout=-1s {names}"
+            f"{kubectl} wait --for=jsonpath='{{.status.terminalState}}' --timeout={_LONGEST_WAIT} {names}"
         )
     return "\n".join(lines) + "\n"
