@@ -11,7 +11,6 @@ import functools
 import inspect
 import os
 import re
-import types
 import typing
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,10 +18,10 @@ from typing import Any
 
 import gin
 
+from flan.hints import described, fits
 from flan.resources import resource_dir
 from flan.suggest import unknown_name
 
-_NONE = type(None)
 _REGISTERED: dict[str, Callable[..., Any]] = {}
 # How gin says that a macro, or a parameter, was left at %gin.REQUIRED.
 _REQUIRED = re.compile(r"([\w.]+?)(?:/macro\.value)? set to `%gin\.REQUIRED`")
@@ -50,11 +49,11 @@ def _type_checked(target: Callable[..., Any]) -> Callable[..., Any]:
 
     def checked(**settings: Any) -> Any:
         for name, value in settings.items():
-            allowed = _classes(hints.get(name))
-            a_bool = isinstance(value, bool)  # and so an int to Python
-            if allowed and (bool not in allowed if a_bool else not isinstance(value, allowed)):
-                expected = " or ".join("None" if t is _NONE else t.__name__ for t in allowed)
-                raise ValueError(f"{target.__name__}.{name} must be {expected}, got {value!r}")
+            hint = hints.get(name, Any)
+            if not fits(value, hint):
+                raise ValueError(
+                    f"{target.__name__}.{name} must be {described(hint)}, got {value!r}"
+                )
         return target(**settings)
 
     # Gin reads the signature to know which settings there are; all are given by name.
@@ -62,16 +61,6 @@ def _type_checked(target: Callable[..., Any]) -> Callable[..., Any]:
     checked.__name__ = checked.__qualname__ = target.__name__
     checked.__doc__, checked.__module__ = target.__doc__, target.__module__
     return checked
-
-
-def _classes(hint: Any) -> tuple[type, ...]:
-    """The classes that a value may be of; empty where the annotation is no list of classes."""
-    parts = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    if not all(
-        isinstance(part, type) and not getattr(part, "_is_protocol", False) for part in parts
-    ):
-        return ()
-    return (*parts, int) if float in parts else parts
 
 
 def parse(files: Sequence[str], bindings: Sequence[str]) -> None:

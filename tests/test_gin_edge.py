@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Sequence
 
 import gin
 import pytest
@@ -23,6 +24,7 @@ class Wheel:
     tubeless: bool = False
     mesh: MeshConfig | None = None
     sizes: dict[str, int] | None = None
+    teeth: Sequence[int | None] = (9,)
 
 
 CONFIGURABLES = gin_edge.register(
@@ -90,6 +92,7 @@ def test_literals_stay_what_they_are(file):
         file,
         "NAME=x",
         "Wheel.sizes={'a': 1}",
+        "Wheel.teeth=[1, None]",
         "Wheel.tubeless=True",
         "SIZE=%gin.REQUIRED",
         "SIZE=7",
@@ -135,6 +138,13 @@ def test_a_missing_argument_is_named(tmp_path):
         ("Wheel.spokes=None", "Wheel.spokes must be int, got None"),
         ("NAME=5", "Wheel.name must be str or None, got 5"),
         ("Wheel.tubeless=1", "Wheel.tubeless must be bool, got 1"),
+        ("Wheel.teeth=3", "Wheel.teeth must be a list of int or None, got 3"),
+        ("Wheel.teeth='12'", "Wheel.teeth must be a list of int or None, got '12'"),
+        ("Wheel.teeth=[1.5]", "Wheel.teeth must be a list of int or None, got [1.5]"),
+        ("Wheel.teeth=['1']", "Wheel.teeth must be a list of int or None, got ['1']"),
+        ("Wheel.teeth=None", "Wheel.teeth must be a list of int or None, got None"),
+        ("Wheel.sizes=['a']", "Wheel.sizes must be a dict of str to int or None, got ['a']"),
+        ("Wheel.sizes={'a': 'b'}", "Wheel.sizes must be a dict of str to int or None"),
         ("SIZE=%SIZZE", "unknown setting 'SIZZE'. Did you mean 'SIZE'"),
         ("Wheel.mesh=@MeshConfg()", "MeshConfg"),
         ("Wheel.spokes=%gin.REQUIRED", "Wheel.spokes must be set: add --gin.Wheel.spokes=VALUE"),

@@ -49,7 +49,8 @@ def write_site(
         raise FileNotFoundError(f"no data folder at {folder}")
     datasets = get_datasets(names)
     for dataset in datasets:
-        if not _SAFE_NAME.fullmatch(dataset.name):
+        # `index` is the page of all; some file systems do not tell cases apart.
+        if not _SAFE_NAME.fullmatch(dataset.name) or dataset.name.lower() == "index":
             raise ValueError(f"dataset name {dataset.name!r} cannot be the name of a page")
     out = Path(out_dir).expanduser()
     out.mkdir(parents=True, exist_ok=True)

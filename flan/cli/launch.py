@@ -106,14 +106,16 @@ def run(args: argparse.Namespace) -> int:
 
         check_installed()
     experiment, inputs, settings = _read(args)
-    runs = experiment.runs()
-    if args.only:
-        runs = _only(runs, args.only)
-    jobs = graph.build(runs, inputs)
+    every = experiment.runs()
+    runs = _only(every, args.only) if args.only else every
+    known = graph.build(every, inputs)
+    jobs = graph.only(known, runs, inputs)
     graph.check_start(runs, inputs)
+    # With --only the folder still knows all runs, and what was done of the others.
+    known = graph.recorded(known, jobs)
+    record = state.Record(args.experiment, tuple(every), tuple(known))
     if args.backend in ("skypilot", "jobset"):
-        record = state.Record(args.experiment, tuple(runs), tuple(jobs))
-        return _write_files(args, record, settings)
+        return _write_files(args, record, jobs, settings)
     if args.dry_run:
         for job in jobs:
             needs = f"   # after {', '.join(job.needs)}" if job.needs else ""
@@ -121,17 +123,11 @@ def run(args: argparse.Namespace) -> int:
             print(f"flan {shlex.join(job.arguments)}{needs}{asked}")
         return 0
     backend = _backend(settings)
-    # With --only the folder still knows all runs, and what was done of the others.
-    every = experiment.runs()
-    state.write_record(
-        inputs.out, state.Record(args.experiment, tuple(every), tuple(graph.build(every, inputs)))
-    )
-    if args.only:
-        jobs = graph.only(jobs, [r.name for r in runs])
-
-    outcome = schedule.run(
-        inputs.out, jobs, backend, workers=args.jobs, retries=args.retries, say=_say
-    )
+    with state.launching(inputs.out):
+        state.write_record(inputs.out, record)
+        outcome = schedule.run(
+            inputs.out, jobs, backend, workers=args.jobs, retries=args.retries, say=_say
+        )
     for name in outcome.failed:
         _say(f"{name} failed; see {state.job_folder(inputs.out, name) / 'log.txt'}")
     if outcome.blocked:
@@ -152,13 +148,13 @@ def _backend(settings: Any) -> Any:
     return SlurmBackend(settings) if settings else LocalBackend()
 
 
-def _write_files(args: argparse.Namespace, record: Any, settings: Any) -> int:
+def _write_files(args: argparse.Namespace, record: Any, jobs: list[Any], settings: Any) -> int:
     """Writes, or prints, what SkyPilot or Kubernetes is to be given."""
     from flan.experiments.backends import files
     from flan.experiments.backends.generate import generate
 
     folder = Path(args.out).expanduser() / args.backend
-    found = generate(record, settings, _remote_name(args), str(folder))
+    found = generate(record, jobs, settings, _remote_name(args), str(folder))
     if args.dry_run:
         for name, text in found.items():
             print(f"# {folder / name}\n{text}", end="")
@@ -203,7 +199,9 @@ def _read(args: argparse.Namespace) -> tuple[Any, Any, Any]:
         out = Path(mount) / _remote_name(args)
         data_dir = getattr(settings, "data_dir", None) or data_dir
         cache_dir = cache_dir or f"{mount}/cache"
-    ours = tuple(f"{target.__name__}." for target in BACKENDS.values())
+    # These are said by the jobs there are and their commands: with another number of clusters,
+    # say, no training is another one.
+    ours = tuple(f"{name}." for name in OURS)
     inputs = Inputs(
         out=out,
         gin_files=files,

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from flan import __version__
+from flan.errors import EXIT_MISTAKE, exit_code
 from flan.suggest import unknown_name
 
 # command -> (module, one line for --help)
@@ -41,12 +42,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("flan.cli.report", "turn evaluation results into a table and an HTML page"),
 }
 
-EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command; returns its exit code (2: the user's mistake, 130: Ctrl-C)."""
+    """Runs one command; returns its exit code.
+
+    2 is the user's mistake, 1 an error that may pass (a full disk, say), 130 Ctrl-C.
+    """
     argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(usage())
@@ -79,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         if "--debug" in rest:
             raise
-        return _fail(str(error))
+        return _fail(str(error), exit_code(error))
 
 
 def usage() -> str:
@@ -94,9 +97,9 @@ def usage() -> str:
     )
 
 
-def _fail(message: str) -> int:
+def _fail(message: str, code: int = EXIT_MISTAKE) -> int:
     print(f"flan: error: {message}", file=sys.stderr)
-    return EXIT_USER_ERROR
+    return code
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ exit codes: 0 it fits, 1 it does not, 2 a mistake in the settings.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -85,8 +86,8 @@ def run(args: argparse.Namespace) -> int:
     """Prints the plan; 1 where it does not fit."""
     if not 0 < args.efficiency <= 1:
         raise ValueError(f"--efficiency must be above 0 and at most 1, got {args.efficiency}")
-    if args.price is not None and args.price < 0:
-        raise ValueError(f"--price must be 0 or more, got {args.price}")
+    if args.price is not None and not 0 <= args.price < math.inf:
+        raise ValueError(f"--price must be 0 or more, and finite, got {args.price}")
     if not args.topology.lower().startswith(("gpu", "cuda")):
         # With libtpu installed JAX would look for a TPU, and take its time.
         os.environ.setdefault("JAX_PLATFORMS", "cpu")

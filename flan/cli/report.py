@@ -13,7 +13,7 @@ experiment's report goes into its folder and lines up its runs by what sets them
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints the table; writes the files if `--out` is given."""
     from flan.cli.tables import print_table
-    from flan.reports.comparison import compare
+    from flan.reports.comparison import compare, titles_of
     from flan.reports.experiment import is_experiment
     from flan.reports.predictions import collect, without_work
     from flan.reports.table import table_columns, table_rows, training_notes
@@ -55,16 +55,15 @@ def run(args: argparse.Namespace) -> int:
             split=args.split,
             held_out=args.held_out,
         )
-        titles = {(column.label, column.mode): column for column in comparison.columns}
         dirs = [Path(folder).expanduser() for folder in args.model_dir]
-        found = _Found(comparison, dirs, args.out, {}, folders[0], titles)
+        found = _Found(comparison, dirs, args.out, {}, titles_of(folders, comparison))
     runs = [read_run(folder) for folder in found.model_dirs]
     columns = table_columns(found.comparison)
     print_table(columns, table_rows(found.comparison), right=columns[2:])
     for note in training_notes(found.comparison):
         print(note)
     if found.out:
-        predictions = without_work(collect(found.results, found.titles, args.split))
+        predictions = without_work(collect(found.sources, args.split))
         for path in write_report(
             Path(found.out).expanduser(),
             found.comparison,
@@ -85,23 +84,28 @@ class _Found(NamedTuple):
       model_dirs: folders of the training runs to show.
       out: where the report goes, or None.
       tags: column -> what sets an experiment's runs apart.
-      results: the folder with the predictions.
-      titles: (checkpoint, mode) there -> its column.
+      sources: folders with predictions, each with (checkpoint, mode) there -> its column.
     """
 
     comparison: Comparison
     model_dirs: list[Path]
     out: str | None
     tags: Mapping[Column, Mapping[str, str | int]]
-    results: Path
-    titles: Mapping[tuple[str, str], Column]
+    sources: Sequence[tuple[Path, Mapping[tuple[str, str], Column]]]
 
 
 def _experiment(args: argparse.Namespace, folders: list[Path]) -> _Found:
     """What there is to report of an experiment."""
     from flan.experiments.graph import REPORT, RESULTS
     from flan.experiments.state import read_record
-    from flan.reports.experiment import compare_runs, model_dirs, tags_of, titles_of
+    from flan.reports.experiment import (
+        compare_runs,
+        current_record,
+        model_dirs,
+        outdated_runs,
+        tags_of,
+        titles_of,
+    )
 
     if len(folders) > 1 or args.checkpoints or args.held_out or args.model_dir:
         raise ValueError(
@@ -109,13 +113,17 @@ def _experiment(args: argparse.Namespace, folders: list[Path]) -> _Found:
             "alone, without --checkpoints, --held_out and --model_dir"
         )
     (folder,) = folders
-    record = read_record(folder)
+    if outdated := outdated_runs(folder, read_record(folder)):
+        print(
+            f"left out, for their scores were made with other settings: {', '.join(outdated)}. "
+            "`flan launch` makes them anew"
+        )
+    record = current_record(folder)
     comparison = compare_runs(folder, args.split)
     return _Found(
         comparison,
         model_dirs(folder, record),
         args.out or str(folder / REPORT),
         tags_of(record, comparison),
-        folder / RESULTS,
-        titles_of(record, comparison),
+        [(folder / RESULTS, titles_of(record, comparison))],
     )

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints a line for each job."""
-    from flan.cli.tables import print_table
+    from flan.cli.tables import print_table, printable
     from flan.experiments.progress import COLUMNS, log_tail, progress_rows, unfinished
     from flan.experiments.state import read_record
 
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     if args.every <= 0:
         raise ValueError(f"--every must be above 0 seconds, got {args.every:g}")
     if args.log:
-        print(log_tail(out, args.log), end="")
+        print(printable(log_tail(out, args.log)), end="")
         return 0
     while True:
         record = read_record(out)

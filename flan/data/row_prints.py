@@ -29,7 +29,7 @@ from flan.data.rows import SourceReader, UnusableSource
 
 BANDS, _HASHES = 12, 8  # hashes of a band
 SHORTEST = 8  # words; nearly the same means nothing below
-_VERSION = 2
+VERSION = 3  # raised where the same row gets other prints
 _MOST = np.uint32(2**32 - 1)
 _FACTORS = (mix(np.arange(1, BANDS * _HASHES // 2 + 1, dtype=np.uint64)) | np.uint64(1)).astype(
     np.uint32
@@ -122,7 +122,7 @@ def _kept(
     folder: Path,
 ) -> SourcePrints:
     """From the file of the identity where it is sound, else taken of the rows."""
-    path = folder / f"{key_of(identity)}-{_VERSION}.npy"
+    path = folder / f"{key_of(identity)}-{VERSION}.npy"
     try:
         stored = np.load(path, allow_pickle=False)
         if stored.dtype == np.uint64 and stored.ndim == 2 and stored.shape[1] == 2 + BANDS:

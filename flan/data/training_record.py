@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from flan.data import atomic
-from flan.data.row_prints import Prints
+from flan.data.row_prints import VERSION, Prints
 
 FORMAT = "flan-training-data-1"
 RECORD_FILE, ROWS_FILE = "training_data.json", "training_rows.npz"
@@ -154,7 +154,7 @@ class TrainingRows(NamedTuple):
 def write_record(model_dir: Path, record: TrainingRecord, rows: TrainingRows) -> TrainingRecord:
     """Writes both files, the record last; returns it with the rows' checksum."""
     content = io.BytesIO()
-    np.savez(content, rows=rows.rows, near=rows.near)
+    np.savez(content, rows=rows.rows, near=rows.near, version=np.array(VERSION))
     data = content.getvalue()
     record = dataclasses.replace(record, rows_sha256=hashlib.sha256(data).hexdigest())
     model_dir.mkdir(parents=True, exist_ok=True)
@@ -190,10 +190,16 @@ def read_rows(model_dir: Path, record: TrainingRecord) -> TrainingRows:
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as stored:
             rows = TrainingRows(stored["rows"], stored["near"])
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+            version = int(stored["version"]) if "version" in stored else 2
+    except (ValueError, TypeError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}: {error}") from error
     if any(a.dtype != np.uint64 or a.ndim != 1 for a in rows):
         raise ValueError(f"{path}: expected two lists of 64-bit numbers")
+    if version != VERSION:
+        raise ValueError(
+            f"{path} holds prints of version {version}, which are not those of this one "
+            f"({VERSION}): rows that are not plain ASCII could be missed"
+        )
     return rows
 
 

@@ -7,7 +7,14 @@ import itertools
 from collections.abc import Sequence
 
 from flan.catalog import clusters
-from flan.experiments.runs import RunSpec, base_run, leave_out, mixture_of, some_clusters
+from flan.experiments.runs import (
+    RunSpec,
+    base_run,
+    check_whole,
+    leave_out,
+    mixture_of,
+    some_clusters,
+)
 from flan.templates.renderings import parse_rendering
 
 
@@ -36,9 +43,7 @@ class PromptTuning:
         tasks = clusters.expand(self.tasks)
         if not tasks:
             raise ValueError("prompt_tuning needs tasks to tune prompts for, got none")
-        for count in self.examples:
-            if count is not None and count < 1:
-                raise ValueError(f"examples must be 1 or more (None for all), got {count}")
+        check_whole("PromptTuning.examples", self.examples, 1)
         of_cluster: dict[str, list[str]] = {}
         for task in tasks:
             of_cluster.setdefault(clusters.cluster_of(task), []).append(task)
@@ -92,6 +97,7 @@ class FullVsLora:
     def runs(self) -> list[RunSpec]:
         """`base`, then for each cluster the full run and one for each rank."""
         names = some_clusters(self.clusters)
+        check_whole("FullVsLora.ranks", self.ranks, 1)
         found = [base_run(names)]
         for cluster in names:
             full = RunSpec(
@@ -103,8 +109,6 @@ class FullVsLora:
             )
             found.append(full)
             for rank in self.ranks:
-                if rank < 1:
-                    raise ValueError(f"ranks of LoRA are 1 or more, got {rank}")
                 found.append(
                     dataclasses.replace(
                         full,

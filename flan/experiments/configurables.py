@@ -11,8 +11,7 @@ from flan.experiments.backends.slurm import SlurmSettings
 from flan.experiments.definitions import EXPERIMENTS
 from flan.experiments.graph import EvaluationSettings
 
-# What an experiment runs on says nothing of its jobs: these never reach their commands, so that
-# another partition makes no job run again.
+# What an experiment runs on says nothing of its jobs: another partition makes none run again.
 BACKENDS: dict[str, Callable[..., Any]] = {
     "slurm": SlurmSettings,
     "skypilot": SkyPilotSettings,

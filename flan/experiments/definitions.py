@@ -17,6 +17,7 @@ from flan.experiments.runs import (
     Experiment,
     RunSpec,
     base_run,
+    check_whole,
     leave_out,
     mixture_of,
     some_clusters,
@@ -38,6 +39,7 @@ ADDED_CLUSTERS: tuple[tuple[str, ...], ...] = (
     ("coreference",),
     ("coqa", "quac"),  # conversational question answering
 )
+MOST_TEMPLATES = 10  # of a dataset
 HELD_OUT = ("nli", "closed_book_qa", "commonsense")
 
 
@@ -85,11 +87,8 @@ class NumClusters:
         """`base`, then a run for each count."""
         held_out = some_clusters(self.held_out)
         found = [base_run(held_out)]
+        check_whole("NumClusters.counts", self.counts, 1, len(ADDED_CLUSTERS))
         for count in self.counts:
-            if not 1 <= count <= len(ADDED_CLUSTERS):
-                raise ValueError(
-                    f"num_clusters can tune on 1 to {len(ADDED_CLUSTERS)} clusters, got {count}"
-                )
             names = list(itertools.chain.from_iterable(ADDED_CLUSTERS[:count]))
             found.append(
                 RunSpec(
@@ -118,6 +117,11 @@ class ModelScale:
     def runs(self) -> list[RunSpec]:
         """For each size its initial model and the tuned one."""
         held_out = some_clusters(self.held_out)
+        if not self.models:
+            raise ValueError(
+                "ModelScale.models must name a gin file of a size and its pretrained model, as in "
+                "{'configs/models/small.gin': 'runs/small'}, got none"
+            )
         found = []
         for gin_file, checkpoint in self.models.items():
             size = gin_file.rpartition("/")[2].removesuffix(".gin")
@@ -190,6 +194,7 @@ class FewShot:
     def runs(self) -> list[RunSpec]:
         """`base`, then a run for each cluster and number of shots."""
         names = some_clusters(self.clusters)
+        check_whole("FewShot.shots", self.shots, 0)
         renderings = {k: f"{k}shot" if k else "instructions" for k in self.shots}
         for rendering in renderings.values():
             parse_rendering(rendering)
@@ -228,6 +233,8 @@ class DatasetsTemplates:
     def runs(self) -> list[RunSpec]:
         """`base`, then a run for each pair of numbers."""
         held_out = some_clusters(self.held_out)
+        check_whole("DatasetsTemplates.templates", self.templates, 1, MOST_TEMPLATES)
+        check_whole("DatasetsTemplates.datasets", self.datasets, 1)
         allowed = set(clusters.training_datasets(held_out))
         found = [base_run(held_out)]
         for count, templates in itertools.product(self.datasets, self.templates):

@@ -19,8 +19,11 @@ from flan.catalog import clusters
 from flan.data.leaks import find_leaks, leaks_of, refuse
 from flan.data.names import parse_task_name
 from flan.data.training_record import read_record
+from flan.evaluation.scores import SCORES
+from flan.evaluation.summary import SPLITS
 from flan.evaluation.training import SEEN, Seen
 from flan.experiments.runs import RunSpec
+from flan.suggest import unknown_name
 
 RUNS, RESULTS, REPORT = "runs", "results", "report"
 
@@ -34,17 +37,21 @@ class Job:
       arguments: of `flan`.
       needs: names of jobs.
       tolerant: begins once its needs have ended, if one of them has succeeded.
+      made_of: keys of the jobs whose work it reads: where one of them changes, this job's work
+        is no longer what its command would give.
     """
 
     name: str
     arguments: tuple[str, ...]
     needs: tuple[str, ...] = ()
     tolerant: bool = False
+    made_of: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
-        """Hash of the command: another command's work is not this job's."""
-        return hashlib.sha256(json.dumps(self.arguments).encode()).hexdigest()[:16]
+        """Hash of the command and of what it is made of: another command's work is not this job's."""
+        content = [self.arguments, self.made_of] if self.made_of else self.arguments
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,6 +80,20 @@ class EvaluationSettings:
     def __post_init__(self) -> None:
         if self.seen not in SEEN:
             raise ValueError(f"EVAL_SEEN must be one of {list(SEEN)}, got {self.seen!r}")
+        if self.limit is not None and self.limit < 1:
+            raise ValueError(f"EVAL_LIMIT must be 1 or more, or None for all, got {self.limit}")
+        if isinstance(self.splits, str) or not self.splits or not set(self.splits) <= set(SPLITS):
+            raise ValueError(
+                f"EVAL_SPLITS must be a list of some of {list(SPLITS)}, got {self.splits!r}"
+            )
+        if self.score not in SCORES:
+            raise ValueError(unknown_name("score of options", self.score, SCORES))
+        lengths = self.feature_lengths
+        if set(lengths) != {"inputs", "targets"} or min(lengths.values()) < 1:
+            raise ValueError(
+                "EvaluationSettings.feature_lengths must give 'inputs' and 'targets', each 1 or "
+                f"more, got {dict(lengths)}"
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -103,35 +124,46 @@ class Inputs:
 def build(runs: Sequence[RunSpec], inputs: Inputs) -> list[Job]:
     """The jobs, each after those it needs.
 
+    The key of `prepare` enters no other: what needs it finds caches by their content.
+
     Raises ValueError for runs of the same name, or one without a model to start from.
     """
     names = [run.name for run in runs]
     if twice := {n for n in names if names.count(n) > 1}:
         raise ValueError(f"several runs are called {sorted(twice)}")
-    prepare = Job("prepare", tuple(_prepare(runs, inputs)))
-    jobs = [prepare]
+    jobs = [Job("prepare", tuple(_prepare(runs, inputs)))]
+    trained: dict[str, Job] = {}
     for run in runs:
         model = inputs.out / RUNS / run.name
         if run.mixture is None:
-            start = run.settings.get("INITIAL_CHECKPOINT_PATH", inputs.initial)
-            if start is None:
+            path = run.settings.get("INITIAL_CHECKPOINT_PATH", inputs.initial)
+            if path is None:
                 raise ValueError(
                     f"run {run.name!r} scores the model that tuning starts from, and there is none: "
                     "give --gin.INITIAL_CHECKPOINT_PATH=FOLDER"
                 )
-            jobs.append(
-                Job(f"{run.name}/eval", tuple(_eval(run, str(start), inputs)), ("prepare",))
-            )
+            jobs.append(Job(f"{run.name}/eval", tuple(_eval(run, str(path), inputs)), ("prepare",)))
             continue
-        needs = ("prepare",)
+        needs: tuple[str, ...] = ("prepare",)
+        made_of: tuple[str, ...] = ()
         if run.starts_from is not None:
-            assert run.starts_from in names, (run.name, run.starts_from)
-            needs = (f"{run.starts_from}/train",)
-        train = Job(f"{run.name}/train", tuple(_train(run, model, inputs)), needs)
-        evaluate = Job(f"{run.name}/eval", tuple(_eval(run, str(model), inputs)), (train.name,))
-        jobs += [train, evaluate]
-    ends = tuple(job.name for job in jobs if job.name.endswith("/eval"))
-    jobs.append(Job("report", ("report", str(inputs.out), "--title", inputs.title), ends, True))
+            assert run.starts_from in trained, (run.name, run.starts_from)
+            start = trained[run.starts_from]
+            needs, made_of = (start.name,), (start.key,)
+        train = Job(f"{run.name}/train", tuple(_train(run, model, inputs)), needs, made_of=made_of)
+        trained[run.name] = train
+        command = tuple(_eval(run, str(model), inputs))
+        jobs += [train, Job(f"{run.name}/eval", command, (train.name,), made_of=(train.key,))]
+    ends = [job for job in jobs if job.name.endswith("/eval")]
+    jobs.append(
+        Job(
+            "report",
+            ("report", str(inputs.out), "--title", inputs.title),
+            tuple(job.name for job in ends),
+            tolerant=True,
+            made_of=tuple(job.key for job in ends),
+        )
+    )
     return jobs
 
 
@@ -162,9 +194,28 @@ def check_start(runs: Sequence[RunSpec], inputs: Inputs) -> None:
         )
 
 
-def only(jobs: Sequence[Job], runs: Sequence[str]) -> list[Job]:
-    """The jobs of some runs, with what they share."""
-    return [job for job in jobs if "/" not in job.name or job.name.rpartition("/")[0] in runs]
+def only(every: Sequence[Job], runs: Sequence[RunSpec], inputs: Inputs) -> list[Job]:
+    """The jobs of some runs: rows are prepared for these, and the report waits for these."""
+    names = {run.name for run in runs}
+
+    def wanted(name: str) -> bool:
+        return name.rpartition("/")[0] in names
+
+    prepare, *jobs, report = every
+    return [
+        dataclasses.replace(prepare, arguments=tuple(_prepare(runs, inputs))),
+        *(job for job in jobs if wanted(job.name)),
+        dataclasses.replace(report, needs=tuple(filter(wanted, report.needs))),
+    ]
+
+
+def recorded(every: Sequence[Job], chosen: Sequence[Job]) -> list[Job]:
+    """All jobs as the experiment's record has them while the chosen ones are launched.
+
+    The report still needs all.
+    """
+    at_work = {job.name: job for job in chosen if not job.tolerant}
+    return [at_work.get(job.name, job) for job in every]
 
 
 def _prepare(runs: Sequence[RunSpec], inputs: Inputs) -> list[str]:
@@ -200,7 +251,7 @@ def _eval(run: RunSpec, model: str, inputs: Inputs) -> list[str]:
     command += ["--score", settings.score]
     command += ["--input_length", str(settings.feature_lengths["inputs"])]
     command += ["--target_length", str(settings.feature_lengths["targets"])]
-    command += ["--limit", str(settings.limit)] if settings.limit else []
+    command += [] if settings.limit is None else ["--limit", str(settings.limit)]
     command += ["--skip_missing"] if settings.skip_missing else []
     command += ["--seen", "mark"] if settings.seen == "mark" or trains_on_evaluated(run) else []
     return [*command, "--out", str(inputs.out / RESULTS), *_folders(inputs)]

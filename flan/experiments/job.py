@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import fcntl
+import ctypes
 import os
 import shlex
 import signal
@@ -21,12 +21,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from flan.data import atomic
+from flan.errors import exit_code
 from flan.experiments.graph import Job
 from flan.experiments.hosts import Hosts
+from flan.experiments.locks import lock as locked
 from flan.experiments.state import (
     COMPILED,
     EXPERIMENT_FILE,
@@ -43,6 +45,7 @@ from flan.suggest import unknown_name
 
 EXIT_STOPPED = 75  # what `flan train` ends with when SIGTERM stopped it
 _ALONE = Hosts()
+_PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
 
 
 def main() -> int:
@@ -63,7 +66,7 @@ def main() -> int:
         return _run_all(args)
     except (OSError, ValueError) as error:
         print(f"flan.experiments.job: {error}", file=sys.stderr)
-        return USER_ERROR
+        return exit_code(error)
 
 
 def _run_all(args: argparse.Namespace) -> int:
@@ -143,12 +146,14 @@ def run_job(out: Path, name: str, *, hosts: Hosts = _ALONE, stop_with_input: boo
             return _Command(out, [*job.arguments, *hosts.flags()], log.fileno()).run(
                 stop_with_input
             )
-    with _alone(folder), (folder / "log.txt").open("ab") as log:
+    # Held until no process is at this job, its command included: one that a killed launcher or
+    # a killed wrapper left behind, say.
+    with locked(folder / ".lock", wait=True) as lock, (folder / "log.txt").open("ab") as log:
         state = read_state(out, job)
         if is_done(out, job, jobs):
             return 0
         arguments = [*job.arguments, *(hosts.flags() if together else ())]
-        command = _Command(out, arguments, log.fileno())
+        command = _Command(out, arguments, log.fileno(), held=[lock.fileno()])
         return _noted(out, job, state.attempts + 1, command, stop_with_input)
 
 
@@ -166,9 +171,9 @@ def _noted(out: Path, job: Job, attempt: int, command: _Command, stop_with_input
 class _Command:
     """One command of `flan` as a process of its own, which can be told to stop."""
 
-    def __init__(self, out: Path, arguments: list[str], log: int) -> None:
+    def __init__(self, out: Path, arguments: list[str], log: int, held: Sequence[int] = ()) -> None:
         self.code: int | None = None
-        self._out, self._arguments, self._log = out, arguments, log
+        self._out, self._arguments, self._log, self._held = out, arguments, log, held
         self._process: subprocess.Popen[bytes] | None = None
         self._told = threading.Event()
 
@@ -184,6 +189,8 @@ class _Command:
             stdout=self._log,
             stderr=self._log,
             env=_environment(self._out),
+            pass_fds=self._held,
+            preexec_fn=_end_with_parent(),
         )
         if self._told.is_set():  # before there was a process to tell
             self.stop()
@@ -212,12 +219,12 @@ def _when_input_ends(stop: Callable[[], None]) -> None:
     stop()
 
 
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Waits until no other process is at this job, one that a killed launcher left behind, say."""
-    with (folder / ".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def _end_with_parent() -> Callable[[], object] | None:
+    """What has a new process get SIGTERM once its parent is gone, killed or not; on Linux."""
+    if not sys.platform.startswith("linux"):
+        return None
+    prctl = ctypes.CDLL(None).prctl  # looked up here: little is safe between fork and exec
+    return lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 if __name__ == "__main__":

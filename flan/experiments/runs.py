@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from flan.catalog import clusters
+from flan.evaluation.modes import parse_mode
 from flan.templates.renderings import parse_rendering
 
 BASE = "base"
@@ -44,6 +45,10 @@ class RunSpec:
     def __post_init__(self) -> None:
         if not _SAFE.fullmatch(self.name):
             raise ValueError(f"run name {self.name!r} cannot name a folder")
+        if not self.modes:
+            raise ValueError(f"run {self.name!r} has no modes to be asked in: give one or more")
+        for mode in self.modes:
+            parse_mode(mode)
         if self.mixture is not None:
             check_held_out(self.mixture.split(","), self.held_out, self.name)
 
@@ -88,6 +93,18 @@ def base_run(evaluate: Sequence[str], modes: Sequence[str] = ("baseline",)) -> R
     return RunSpec(
         name=BASE, mixture=None, evaluate=tuple(evaluate), modes=tuple(modes), tags={"tuned": "no"}
     )
+
+
+def check_whole(
+    what: str, numbers: Sequence[int | None], least: int, most: int | None = None
+) -> None:
+    """ValueError unless there are numbers, each at least `least` and at most `most`; None may be."""
+    span = f"{least} or more" if most is None else f"{least} to {most}"
+    if not numbers:
+        raise ValueError(f"{what} must be a list of one number or more ({span}), got none")
+    for number in numbers:
+        if number is not None and not least <= number <= (number if most is None else most):
+            raise ValueError(f"{what} must be {span}, got {number}")
 
 
 def some_clusters(names: Sequence[str]) -> tuple[str, ...]:

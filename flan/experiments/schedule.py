@@ -12,6 +12,9 @@ from flan.experiments.graph import Job
 from flan.experiments.state import USER_ERROR, JobState, is_done, read_state
 
 _POLL_S = 0.2
+# A cluster may stop a job as often as it likes, but one that never gets anywhere has failed.
+_MOST_STOPS = 20  # in a row
+_SHORT_S = 60.0  # of attempts shorter than this
 
 
 class Handle(Protocol):
@@ -75,6 +78,8 @@ def run(
         say(f"{len(done)} of {len(jobs)} jobs are done already")
     failed: dict[str, None] = {}
     tried: dict[str, int] = {}
+    stops: dict[str, int] = {}
+    before: dict[str, JobState] = {}
     running: dict[str, tuple[Job, Handle]] = {}
     try:
         while waiting or running:
@@ -83,6 +88,7 @@ def run(
                     break
                 waiting.remove(job)
                 tried[job.name] = tried.get(job.name, 0) + 1
+                before[job.name] = read_state(out, job)
                 running[job.name] = (job, backend.start(out, job))
                 say(f"[{len(done)}/{len(jobs)}] {job.name} begins")
             if not running:
@@ -92,11 +98,14 @@ def run(
                 if handle.running():
                     continue
                 del running[name]
-                state = read_state(out, job)
+                state = _ended(out, job, jobs, before[name])
+                short = (state.seconds or 0.0) < _SHORT_S
+                stops[name] = stops.get(name, 0) + 1 if state.status == "stopped" and short else 0
                 if state.status == "done":
                     done.add(name)
                     say(f"[{len(done)}/{len(jobs)}] {name} done in {_duration(state)}")
-                elif state.status == "stopped":  # by the cluster, to make room
+                elif state.status == "stopped" and stops[name] < _MOST_STOPS:
+                    # By the cluster, to make room.
                     tried[name] -= 1
                     say(f"{name} was stopped; it goes on")
                     waiting.insert(0, job)
@@ -111,6 +120,15 @@ def run(
         raise
     blocked = tuple(job.name for job in waiting)
     return Outcome(tuple(j.name for j in jobs if j.name in done), tuple(failed), blocked)
+
+
+def _ended(out: Path, job: Job, jobs: Sequence[Job], before: JobState) -> JobState:
+    """The state that an attempt left; failed where it left none, and there is that of an earlier one."""
+    state = read_state(out, job)
+    # Another process may have finished the job first, and this one had nothing to write.
+    if state == before and not is_done(out, job, jobs):
+        return JobState("failed", job.key, before.attempts)
+    return state
 
 
 def _not_done(out: Path, jobs: Sequence[Job]) -> list[Job]:

@@ -10,21 +10,28 @@ compiled/               JAX's compilation cache, unless the environment names an
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import math
 import time
-from collections.abc import Mapping, Sequence
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from flan.data import atomic
 from flan.experiments.graph import Job
+from flan.experiments.locks import lock
 from flan.experiments.runs import RunSpec
+from flan.hints import described, fits
 
+T = TypeVar("T")
 FORMAT = "flan-experiment-1"
 EXPERIMENT_FILE = "experiment.json"
 JOBS = "jobs"
 COMPILED = "compiled"
+LAUNCH_LOCK = ".launch.lock"
 USER_ERROR = 2  # `flan` ends so for a mistake in the settings, which trying again does not mend
 
 Status = Literal["waiting", "running", "done", "failed", "stopped"]
@@ -69,15 +76,25 @@ def job_folder(out: Path, job: str) -> Path:
 
 def read_state(out: Path, job: Job) -> JobState:
     """A job's state; a fresh one where it has none, or one of another command."""
-    path = job_folder(out, job.name) / "state.json"
+    state = _stored(out, job)
+    return state if state is not None and state.key == job.key else JobState(key=job.key)
+
+
+def is_outdated(out: Path, job: Job) -> bool:
+    """Whether what there is of a job's work was made by another command, or from other work."""
+    state = _stored(out, job)
+    return state is not None and state.key != job.key
+
+
+def _stored(out: Path, job: Job) -> JobState | None:
+    """The state on disk; None where there is none, or a damaged one."""
     try:
-        value = json.loads(path.read_bytes())
-        state = JobState(**value)
-    except (FileNotFoundError, ValueError, TypeError):
-        return JobState(key=job.key)
-    if state.key != job.key or state.status not in STATUSES:
-        return JobState(key=job.key)
-    return state
+        value = json.loads((job_folder(out, job.name) / "state.json").read_bytes())
+        state = _made(JobState, value)
+    except (FileNotFoundError, ValueError, RecursionError):
+        return None
+    times = [t for t in (state.started, state.ended) if t is not None]
+    return state if state.status in STATUSES and all(map(math.isfinite, times)) else None
 
 
 def is_done(out: Path, job: Job, jobs: Sequence[Job]) -> bool:
@@ -113,6 +130,24 @@ class Record:
     name: str
     runs: tuple[RunSpec, ...]
     jobs: tuple[Job, ...]
+
+
+@contextlib.contextmanager
+def launching(out: Path) -> Iterator[None]:
+    """Keeps other launches out of a folder: they would change its jobs under those that run.
+
+    Raises ValueError where one is at work there.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(lock(out / LAUNCH_LOCK, wait=False))
+        except BlockingIOError as error:
+            raise ValueError(
+                f"another `flan launch` is at work in {out}: let it end, or stop it with Ctrl-C, or "
+                f"give another --out (`flan status {out}` shows how far it is)"
+            ) from error
+        yield
 
 
 def write_record(out: Path, record: Record) -> None:
@@ -156,11 +191,11 @@ def read_record(out: Path) -> Record:
         value = json.loads(path.read_bytes())
         if not isinstance(value, dict) or value.get("format") != FORMAT:
             raise ValueError(f"not of format {FORMAT!r}")
-        runs = tuple(RunSpec(**_tuples(run)) for run in _objects(value, "runs"))
-        jobs = tuple(Job(**_tuples(job)) for job in _objects(value, "jobs"))
+        runs = tuple(_made(RunSpec, run) for run in _objects(value, "runs"))
+        jobs = tuple(_made(Job, job) for job in _objects(value, "jobs"))
         if not isinstance(value.get("name"), str):
             raise ValueError("it lacks its name")
-    except (ValueError, TypeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: {error}") from error
     return Record(value["name"], runs, jobs)
 
@@ -172,5 +207,15 @@ def _objects(value: Mapping[str, Any], name: str) -> Sequence[Mapping[str, Any]]
     return found
 
 
-def _tuples(value: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
+def _made(kind: Callable[..., T], value: Any) -> T:
+    """A dataclass of what JSON has; ValueError for entries that are not its own, or of other types."""
+    if not isinstance(value, dict):
+        raise ValueError(f"expected an object, got {value!r}")
+    hints = typing.get_type_hints(kind)
+    for name, entry in value.items():
+        if not fits(entry, hints.get(name, Any)):
+            raise ValueError(f"{name} must be {described(hints[name])}, got {entry!r}")
+    try:
+        return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in value.items()})
+    except TypeError as error:  # unknown entries, or some that are not there
+        raise ValueError(str(error)) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
 import statistics
@@ -12,7 +13,8 @@ from typing import Any
 
 from flan.catalog.clusters import CLUSTERS
 from flan.evaluation.results import load_cells, read_checkpoints
-from flan.evaluation.summary import FORMAT, SPLITS, SUMMARY_FILE, summarize
+from flan.evaluation.summary import SPLITS, SUMMARY_FILE, summarize
+from flan.reports.summary_check import check_summary
 from flan.suggest import unknown_name
 
 BASE = "base"  # a checkpoint of this name comes first
@@ -183,18 +185,42 @@ def columns_of(
     """Each checkpoint and mode of a folder -> its datasets. A label met before gets the folder's name."""
     columns = {}
     for label, entry in _summary(folder)["checkpoints"].items():
-        shown = label
-        if label in taken and several:
-            shown = f"{folder.resolve().name}/{label}"
-            count = 2
-            while shown in taken:
-                shown = f"{folder.resolve().name}/{label} ({count})"
-                count += 1
+        shown = _shown(folder, label, taken) if several else label
         step = entry.get("step")
         for mode, content in entry["modes"].items():
             unknown = "; ".join(entry.get("unknown", ()))
             columns[Column(shown, mode, step, unknown)] = content["datasets"]
     return columns
+
+
+def _shown(folder: Path, label: str, taken: Container[str]) -> str:
+    """What a checkpoint of a folder is called beside those that have their names already."""
+    name = f"{folder.resolve().name}/{label}"
+    others = (f"{name} ({count})" for count in itertools.count(2))
+    return next(n for n in itertools.chain((label, name), others) if n not in taken)
+
+
+def titles_of(
+    folders: Sequence[Path], comparison: Comparison
+) -> list[tuple[Path, dict[tuple[str, str], Column]]]:
+    """Each folder, and (checkpoint, mode) there -> its column, for those that are compared."""
+    found: list[tuple[Path, dict[tuple[str, str], Column]]] = []
+    taken: set[str] = set()
+    for folder in folders:
+        labels = read_checkpoints(folder) if folder.is_dir() else {}
+        shown = {
+            label: _shown(folder, label, taken)
+            for label in labels or _summary(folder)["checkpoints"]
+        }
+        titles = {
+            (label, column.mode): column
+            for label, name in shown.items()
+            for column in comparison.columns
+            if column.label == name
+        }
+        found.append((folder, titles))
+        taken |= set(shown.values())
+    return found
 
 
 def _summary(folder: Path) -> dict[str, Any]:
@@ -208,77 +234,10 @@ def _summary(folder: Path) -> dict[str, Any]:
         )
     try:
         value = json.loads(path.read_bytes())
-        _check(value)
+        check_summary(value)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: {error}") from error
     return value
-
-
-def _check(value: Any) -> None:
-    """Checks all that a report reads of a summary; ValueError saying what is wrong."""
-    if not isinstance(value, dict) or value.get("format") != FORMAT:
-        raise ValueError(f"not a summary of format {FORMAT!r}")
-    for checkpoint in _objects(value, "checkpoints"):
-        step = checkpoint.get("step")
-        if step is not None and not isinstance(step, int):
-            raise ValueError(f"step must be a whole number, got {step!r}")
-        _texts(checkpoint.get("unknown", []))
-        for mode in _objects(checkpoint, "modes"):
-            for dataset in _objects(mode, "datasets"):
-                _check_dataset(dataset)
-
-
-def _check_dataset(dataset: Mapping[str, Any]) -> None:
-    if not all(isinstance(dataset.get(key), str) for key in ("cluster", "main_metric")):
-        raise ValueError("a dataset lacks its cluster or main metric")
-    for split in _objects(dataset, "splits"):
-        if not isinstance(split.get("rows"), int):
-            raise ValueError(f"rows must be a whole number, got {split.get('rows')!r}")
-        templates = split.get("templates")
-        if not isinstance(templates, dict):
-            raise ValueError("a split lacks its templates")
-        numbers = [*templates.values(), split.get("mean"), split.get("std")]
-        _numbers(number for number in numbers if number is not None)
-        interval = split.get("interval")
-        if interval is not None:
-            if not isinstance(interval, list) or len(interval) != 2:
-                raise ValueError(f"an interval must be two numbers, got {interval!r}")
-            _numbers(interval)
-    _check_training(dataset.get("training", {}))
-    best = dataset.get("best_dev")
-    if best is not None:
-        if not isinstance(best, dict) or not isinstance(best.get("template"), str):
-            raise ValueError("best_dev must be an object that names its template")
-        _numbers([best.get("test")])
-        if best.get("chosen_again") is not None:
-            _numbers([best["chosen_again"]])
-
-
-def _check_training(training: Any) -> None:
-    if not isinstance(training, dict) or not isinstance(training.get("status", ""), str):
-        raise ValueError("training must be an object with a status")
-    _texts(training.get("because", []))
-    for counts in _objects({"rows": {}, **training}, "rows"):
-        _numbers(counts.get(kind) for kind in ("rows", "exact", "near"))
-
-
-def _texts(value: Any) -> None:
-    if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
-        raise ValueError(f"expected a list of texts, got {value!r}")
-
-
-def _objects(value: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
-    content = value.get(name)
-    if not isinstance(content, dict) or not all(isinstance(v, dict) for v in content.values()):
-        raise ValueError(f"{name} must be an object of objects")
-    return list(content.values())
-
-
-def _numbers(values: Iterable[Any]) -> None:
-    for value in values:
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not math.isfinite(value):
-            raise ValueError(f"scores must be finite numbers, got {value!r}")
 
 
 def _line(name: str, modes: Sequence[Mapping[str, Any]], split: str) -> Line:

@@ -6,13 +6,14 @@ side these are one column, "tuned": what tuning gives on clusters that it never 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from flan.experiments.graph import RESULTS, RUNS
 from flan.experiments.runs import RunSpec
-from flan.experiments.state import EXPERIMENT_FILE, Record, read_record
+from flan.experiments.state import EXPERIMENT_FILE, Record, is_outdated, read_record
 from flan.reports.comparison import Column, Comparison, Datasets, columns_of, line_up
 
 TUNED = "tuned"
@@ -30,7 +31,7 @@ def compare_runs(folder: Path, split: str = "test") -> Comparison:
       FileNotFoundError: no experiment, or no results yet.
       ValueError: a damaged file, an unknown split, nothing to show.
     """
-    record = read_record(folder)
+    record = current_record(folder)
     found = columns_of(folder / RESULTS)
     merged: dict[Column, dict[str, Mapping[str, Any]]] = {}
     unknown = {(column.label, column.mode): column.unknown for column in found}
@@ -47,6 +48,23 @@ def compare_runs(folder: Path, split: str = "test") -> Comparison:
         c for c in dict.fromkeys(c for r in record.runs for c in r.held_out) if c in evaluated
     ]
     return line_up(merged, split=split, held_out=held_out)
+
+
+def current_record(folder: Path) -> Record:
+    """The experiment without the runs whose scores were made with other settings than its record's."""
+    record = read_record(folder)
+    outdated = outdated_runs(folder, record)
+    runs = tuple(run for run in record.runs if run.name not in outdated)
+    return dataclasses.replace(record, runs=runs)
+
+
+def outdated_runs(folder: Path, record: Record) -> list[str]:
+    """Names of the runs whose evaluation was made with other settings, or of another model."""
+    return [
+        job.name.removesuffix("/eval")
+        for job in record.jobs
+        if job.name.endswith("/eval") and is_outdated(folder, job)
+    ]
 
 
 def series(run: RunSpec) -> str:

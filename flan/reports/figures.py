@@ -160,7 +160,7 @@ def _along(comparison: Comparison, tags: Mapping[Column, Tags]) -> Plot | None:
     note = "Mean scores on the held-out clusters."
     if paper := published.ablation(tag):
         lines["FLAN 137B, published"] = [(float(k), v) for k, v in sorted(paper.scores.items())]
-        note += f" Published: {paper.source}."
+        note += f" Published: {paper.source}. {paper.note}".rstrip()
     base = [i for i, column in enumerate(comparison.columns) if column.label == BASE]
     if base and (untuned := mean_over_clusters(comparison, [*places, base[0]])):
         lines["untuned, mean"] = [

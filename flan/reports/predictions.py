@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,12 @@ _LONGEST = 300  # characters of an answer
 Titles = Mapping[tuple[str, str], Column]
 
 
-def collect(folder: Path, titles: Titles, split: str) -> dict[str, Any]:
-    """Predictions of a results folder.
+def collect(sources: Sequence[tuple[Path, Titles]], split: str) -> dict[str, Any]:
+    """Predictions of results folders.
 
     Args:
-      folder: as `flan eval` writes it.
-      titles: (checkpoint, mode) -> the column it belongs to; others are left out.
+      sources: folders as `flan eval` writes them, each with its titles: (checkpoint, mode) ->
+        the column it belongs to; others are left out.
       split: whose rows.
 
     Returns:
@@ -30,13 +30,11 @@ def collect(folder: Path, titles: Titles, split: str) -> dict[str, Any]:
       of `[column, template, row, answer, right]`, the first and third places in lists, `right`
       1, 0, or null where an answer is not right or wrong alone.
     """
-    names = list(dict.fromkeys(column.title for column in titles.values()))
-    labels = {label for label, _ in titles}
+    names = list(dict.fromkeys(c.title for _, titles in sources for c in titles.values()))
     sets: dict[tuple[str, str], dict[str, Any]] = {}
     held = left_out = 0
-    for cell in load_cells(folder, sorted(labels)) if folder.is_dir() else []:
-        column = titles.get((cell.id.checkpoint, cell.id.mode))
-        if cell.id.split != split or column is None:
+    for folder, column, cell in _cells(sources):
+        if cell.id.split != split:
             continue
         found = _predictions(folder, cell)
         shown = found[:ROWS] if held < _MOST else []
@@ -46,6 +44,14 @@ def collect(folder: Path, titles: Titles, split: str) -> dict[str, Any]:
         held += len(shown)
         _add(sets, folder, cell, names.index(column.title), shown)
     return {"columns": names, "sets": list(sets.values()), "left_out": left_out}
+
+
+def _cells(sources: Sequence[tuple[Path, Titles]]) -> Iterator[tuple[Path, Column, Cell]]:
+    for folder, titles in sources:
+        labels = sorted({label for label, _ in titles})
+        for cell in load_cells(folder, labels) if folder.is_dir() else []:
+            if column := titles.get((cell.id.checkpoint, cell.id.mode)):
+                yield folder, column, cell
 
 
 def _add(
@@ -63,14 +69,16 @@ def _add(
             "rows": [],
             "answers": [],
             "_places": {},
-            "_texts": read_texts(folder, *key, cell.id.split),
+            "_texts": {},
         }
     entry = sets[key]
+    if folder not in entry["_texts"]:
+        entry["_texts"][folder] = read_texts(folder, *key, cell.id.split)
     for prediction in predictions:
         row = prediction["row"]
         if row not in entry["_places"]:
             entry["_places"][row] = len(entry["rows"])
-            text = entry["_texts"].get(row, "")
+            text = entry["_texts"][folder].get(row, "")
             references = [_short(r) for r in prediction["references"][:3]]
             entry["rows"].append({"row": row, "text": text, "references": references})
         answer = _short(prediction["prediction"])

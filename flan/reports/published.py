@@ -19,10 +19,12 @@ class Published:
     Attributes:
       source: paper, and figure or table.
       scores: name -> score, or scores of `models` in order.
+      note: in what they are not like ours.
     """
 
     source: str
     scores: Mapping[Any, Any]
+    note: str = ""
 
 
 def models() -> tuple[str, ...]:
@@ -54,7 +56,7 @@ def _means(rows: Sequence[Sequence[float]]) -> tuple[float, ...]:
 
 def _of(entry: Mapping[str, Any]) -> Published:
     paper = _content()["sources"][entry["source"]]
-    return Published(f"{paper}, {entry['where']}", entry["scores"])
+    return Published(f"{paper}, {entry['where']}", entry["scores"], entry.get("note", ""))
 
 
 @functools.cache

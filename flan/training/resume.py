@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -21,6 +21,7 @@ from flan.checkpoints.manager import (
 )
 from flan.data.vocabulary import Vocabulary, load_vocabulary
 from flan.models.config import ModelConfig
+from flan.training.start import start_of
 from flan.training.state import TrainState
 
 log = logging.getLogger("flan")
@@ -41,14 +42,19 @@ def metadata_before(
     model_dir: Path,
     model_config: ModelConfig,
     vocabulary: Vocabulary,
-    optimizer: dict[str, Any],
+    settings: Mapping[str, Mapping[str, Any]],
+    steps: int,
     abstract: TrainState,
     on_damaged: OnDamaged,
 ) -> dict[str, Any] | None:
     """What the checkpoint to go on from says; None where there is none yet.
 
-    Writes nothing. Raises CheckpointError for a run of another model, vocabulary or
-    optimizer, and for a damaged checkpoint (see `restore_newest`).
+    Writes nothing. Raises CheckpointError for a run of another model, vocabulary, optimizer or
+    objective, and for a damaged checkpoint (see `restore_newest`).
+
+    Args:
+      settings: `optimizer` and `objective`, as the metadata has them.
+      steps: of the run in all.
     """
     if (model_dir / layout.MODEL_FILE).is_file():
         check_same_model(layout.read_model_config(model_dir), model_config, model_dir)
@@ -62,14 +68,65 @@ def metadata_before(
     try:
         if not reader.steps():
             return None
-        (before, arrays), _ = _newest_sound(reader, reader.described, on_damaged)
+        (step, (before, arrays)), _ = _newest_sound(
+            reader, lambda step: (step, reader.described(step)), on_damaged
+        )
     finally:
         reader.close()
     if before.get("vocabulary_fingerprint") != vocabulary.fingerprint:
         raise another(model_dir, "vocabulary")
+    for what, here in settings.items():
+        # A schedule that ends with the run is longer in a longer one.
+        free = ("decay_steps",) if step < steps else ()
+        if differences := _differences(before.get(what), here, free):
+            raise another(model_dir, f"{what} ({differences})")
     if arrays is not None and not same_shapes(abstract._asdict(), arrays):
-        raise another(model_dir, _other_optimizer(before.get("optimizer"), optimizer))
+        raise another(model_dir, "optimizer")
     return before
+
+
+def start_to_keep(
+    model_dir: Path, before: Mapping[str, Any], path: str | None
+) -> dict[str, Any] | None:
+    """What a run that goes on began from, for its metadata (see `flan.training.start.start_of`).
+
+    A model that was moved is the same; one that was trained on is not.
+
+    Args:
+      model_dir: of the run.
+      before: metadata of its checkpoint.
+      path: INITIAL_CHECKPOINT_PATH now.
+
+    Raises CheckpointError where it began from something else.
+    """
+    there, began = before.get("initial_checkpoint_path"), before.get("initial")
+    if path is None and there is None:
+        return None
+    what = f"initial checkpoint ({there} there, {path} here)"
+    if path is None or there is None:
+        raise another(model_dir, what)
+    folder, step = layout.split_step(_place(path))
+    same_folder = folder == layout.split_step(_place(there))[0]
+    if began is None:  # a run of an earlier version, which noted the path alone
+        if _place(path) != _place(there):
+            raise another(model_dir, what)
+        return None
+    # The very step it began from need not be there any more.
+    if same_folder and step == began["step"]:
+        return dict(began)
+    found = start_of(Path(path).expanduser())
+    if found["parameters"] != began["parameters"]:
+        if same_folder and step is None:
+            what = (
+                f"initial checkpoint (step {began['step']} of {folder}, which is at step "
+                f"{found['step']} now: give {folder / layout.CHECKPOINTS / str(began['step'])})"
+            )
+        raise another(model_dir, what)
+    return dict(began)
+
+
+def _place(path: str) -> Path:
+    return Path(path).expanduser().resolve()
 
 
 def restore_newest(
@@ -130,13 +187,11 @@ def _with_offer(error: DamagedCheckpointError) -> DamagedCheckpointError:
     return DamagedCheckpointError(f"{error}. {offer}", error.step, error.before)
 
 
-def _other_optimizer(there: Any, here: dict[str, Any]) -> str:
-    """Says "optimizer", and in which settings it differs."""
-    here = json.loads(json.dumps(here))
+def _differences(there: Any, here: Mapping[str, Any], free: Sequence[str] = ()) -> str:
+    """In which settings two runs differ, in words; those that an earlier version did not know do not."""
     there = there if isinstance(there, dict) else {}
-    differences = [
+    return "; ".join(
         f"{name} is {there[name]!r} there, {value!r} here"
-        for name, value in here.items()
-        if name in there and there[name] != value
-    ]
-    return f"optimizer ({'; '.join(differences)})" if differences else "optimizer"
+        for name, value in json.loads(json.dumps(here)).items()
+        if name in there and there[name] != value and name not in free
+    )

@@ -23,12 +23,13 @@ from flan.training.loop import train_loop
 from flan.training.metrics import MetricsWriter
 from flan.training.optimizer import make_optimizer, make_schedule
 from flan.training.receipts import is_recorded, record_observed, write_receipt
-from flan.training.resume import another, metadata_before, restore_newest
+from flan.training.resume import another, metadata_before, restore_newest, start_to_keep
 from flan.training.settings import OpenData, RunConfig, WithDevRows
 from flan.training.start import (
     check_initial,
     choose_model,
     choose_vocabulary,
+    start_of,
     with_initial_params,
 )
 from flan.training.state import TrainState, abstract_state, create_state
@@ -82,12 +83,25 @@ def run(
     vocabulary = load_vocabulary(vocabulary_dir)
     model_config = wanted.for_vocabulary(vocabulary.vocab_size)
     abstract = abstract_state(model_config, tx, mesh, config.mesh)
-    optimizer = dataclasses.asdict(config.optimizer)
+    settings = {
+        "optimizer": dataclasses.asdict(config.optimizer),
+        "objective": _objective(config, model_config),
+    }
     before = metadata_before(
-        model_dir, model_config, vocabulary, optimizer, abstract, config.on_damaged
+        model_dir,
+        model_config,
+        vocabulary,
+        settings,
+        config.loop.steps,
+        abstract,
+        config.on_damaged,
     )
-    if initial:
+    start = None
+    if before is not None:
+        start = start_to_keep(model_dir, before, config.initial_checkpoint_path)
+    elif initial:
         check_initial(initial, model_config, vocabulary)
+        start = start_of(initial)
 
     data = config.data.open(
         vocabulary_dir,
@@ -107,8 +121,9 @@ def run(
         "receipt_hash": data.receipt.hash if data.receipt is not None else None,
         "vocabulary_fingerprint": vocabulary.fingerprint,
         "initial_checkpoint_path": config.initial_checkpoint_path,
+        "initial": start,
         "model": model_config.to_json(),
-        "optimizer": optimizer,
+        **settings,
         "gin": operative_config() if operative_config else "",
     }
     record = None
@@ -176,6 +191,15 @@ def run(
 
 def _path(text: str | None) -> Path | None:
     return Path(text).expanduser() if text else None
+
+
+def _objective(config: RunConfig, model_config: ModelConfig) -> dict[str, Any]:
+    """What a step makes smaller, for a run's metadata."""
+    return {
+        **dataclasses.asdict(config.step.loss),
+        "prefix_lm": config.step.prefix_lm,
+        "dropout_rate": model_config.dropout_rate,
+    }
 
 
 def _seeded(config: RunConfig) -> StepConfig:

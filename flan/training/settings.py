@@ -112,5 +112,7 @@ class RunConfig:
     def __post_init__(self) -> None:
         if self.on_damaged not in ("error", "previous"):
             raise ValueError(f"ON_DAMAGED must be 'error' or 'previous', got {self.on_damaged!r}")
+        if self.batch_size < 1:
+            raise ValueError(f"BATCH_SIZE must be 1 or more, got {self.batch_size}")
         if self.eval_rows < 1:
             raise ValueError(f"EVAL_ROWS must be 1 or more, got {self.eval_rows}")

@@ -6,9 +6,12 @@ Nothing here writes: a run that cannot start leaves no trace.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -103,6 +106,25 @@ def check_initial(path: Path, model_config: ModelConfig, vocabulary: Vocabulary)
             f"{source} was trained with another vocabulary (fingerprint {stored[:12]}) than the "
             f"run's ({vocabulary.fingerprint[:12]}); leave VOCABULARY unset to use the checkpoint's"
         )
+
+
+def start_of(path: Path) -> dict[str, Any]:
+    """Which checkpoint a run starts from: `step`, and `parameters`, a hash of their checksums.
+
+    The hash is None for a checkpoint without checksums. Raises CheckpointError for none.
+    """
+    source, step = layout.split_step(path)
+    reader = CheckpointManager(source, read_only=True)
+    try:
+        step, _ = reader.metadata(step)
+        _, arrays = reader.described(step)
+    finally:
+        reader.close()
+    if arrays is None:
+        return {"step": step, "parameters": None}
+    parameters = sorted((name, v) for name, v in arrays.items() if name.startswith("params/"))
+    digest = hashlib.sha256(json.dumps(parameters).encode()).hexdigest()
+    return {"step": step, "parameters": digest}
 
 
 def with_initial_params(

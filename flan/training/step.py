@@ -72,6 +72,10 @@ class StepConfig:
     microbatches: int = 1
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if self.microbatches < 1:
+            raise ValueError(f"StepConfig.microbatches must be 1 or more, got {self.microbatches}")
+
 
 def make_train_step(
     model_config: ModelConfig,

@@ -15,9 +15,11 @@ from flan.data.training_record import (
     TrainingRows,
     write_record,
 )
-from flan.experiments.graph import trains_on_evaluated
+from flan.experiments.graph import Job, trains_on_evaluated
 from flan.experiments.runs import RunSpec
+from flan.experiments.state import Record
 from flan.experiments.state import read_record as read_experiment
+from flan.experiments.state import write_record as write_experiment
 
 
 @pytest.fixture
@@ -125,6 +127,14 @@ def test_status_of_nothing(tmp_path, capsys):
     assert "flan launch" in capsys.readouterr().err
 
 
+def test_a_log_moves_no_cursor(tmp_path, capsys):
+    write_experiment(tmp_path, Record("untuned", (), (Job("prepare", ("prepare",)),)))
+    (tmp_path / "jobs" / "prepare").mkdir(parents=True)
+    (tmp_path / "jobs" / "prepare" / "log.txt").write_bytes(b"\x1b[31m red\x1b]0;title\x07\n")
+    assert main(["status", str(tmp_path), "--log", "prepare"]) == 0
+    assert capsys.readouterr().out == "\\u001b[31m red\\u001b]0;title\\u0007\n"
+
+
 def test_a_start_that_was_trained_on_what_is_scored_is_refused_before_training(
     launch, tmp_path, capsys
 ):
@@ -181,6 +191,11 @@ def test_files_for_machines_elsewhere(launch, tmp_path, capsys):
     (tmp_path / "experiment.json").write_text(
         yaml.safe_load((folder / "record.yaml").read_text())["data"]["experiment.json"]
     )
+    # All runs are on record, as what was done of the others is; the chosen are submitted.
+    assert len(read_experiment(tmp_path).runs) == 11
+    assert {p.stem for p in folder.glob("*.yaml")} == {
+        *("record", "flan-out-prepare", "flan-out-base", "flan-out-nli", "flan-out-report"),
+    }
     train = next(j for j in read_experiment(tmp_path).jobs if j.name == "nli/train").arguments
     assert train[-1] == "/flan/out/runs/nli"
     assert train[train.index("--cache_dir") + 1] == "/flan/cache"

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from flan.catalog import clusters
+from flan.data import training_record
 from flan.data.leaks import SeenInTraining, find_leaks, refuse
 from flan.data.row_prints import prints_of
 from flan.data.training_record import (
@@ -46,6 +47,15 @@ def test_it_comes_back_as_it_was_written(tmp_path):
     found = read_rows(tmp_path, written)
     assert [part.tolist() for part in found] == [part.tolist() for part in rows]
     assert read_record(tmp_path / "none") is None
+
+
+def test_prints_of_another_version_are_not_compared(tmp_path, monkeypatch):
+    rows = TrainingRows.of([prints_of(["one two three"])])
+    monkeypatch.setattr(training_record, "VERSION", 2)
+    written = write_record(tmp_path, record(run(["rte"])), rows)
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match="prints of version 2"):
+        read_rows(tmp_path, written)
 
 
 @pytest.mark.parametrize(

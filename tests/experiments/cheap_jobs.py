@@ -22,3 +22,25 @@ def job_named(out, name):
 
 def state_of(out, name):
     return read_state(out, job_named(out, name))
+
+
+class InstantBackend:
+    """Runs jobs as they start, through `run_job`, on commands that always succeed.
+
+    Use it with `monkeypatch.setattr(job._Command, "run", ...)`.
+    """
+
+    def __init__(self):
+        self.started = []
+
+    def start(self, out, job):
+        from flan.experiments.job import run_job
+
+        self.started.append(job.name)
+        run_job(out, job.name)
+        return self
+
+    def running(self):
+        return False
+
+    stop = kill = lambda self: None

@@ -37,7 +37,7 @@ TPUS = {"resource": "google.com/tpu", "per_host": 4}
 
 
 def made(settings):
-    return generate(RECORD, settings, "loo", "/here/out")
+    return generate(RECORD, RECORD.jobs, settings, "loo", "/here/out")
 
 
 def documents(found):
@@ -199,7 +199,7 @@ def test_what_cannot_run_is_refused(make, message):
 def test_a_record_too_large_for_kubernetes(monkeypatch):
     many = tuple(Job(f"r{i}/eval", ("eval", "x" * 1000)) for i in range(1000))
     with pytest.raises(ValueError, match="a ConfigMap holds 1,000,000"):
-        generate(Record("few_shot", (RUN,), many), K8S, "loo", "/here")
+        generate(Record("few_shot", (RUN,), many), many, K8S, "loo", "/here")
 
 
 @given(st.lists(st.text(min_size=1, max_size=80), min_size=1, max_size=8, unique=True))
@@ -221,6 +221,14 @@ def test_waves_begin_when_what_they_need_has_ended():
         ["x-a-2"],
         ["x-report"],
     ]
+
+
+def test_kubernetes_puts_no_variables_into_names():
+    found = generate(RECORD, JOBS, K8S, "a$(HOME)", "/here")
+    script = container(documents(found)["flan-a-home-a.yaml"])["command"][2]
+    assert "'/flan/a$$(HOME)'" in script
+    # To kubectl, below 0 is a week.
+    assert found["submit.sh"].count("--timeout=8760h") == len(waves(units(JOBS, "x", True)))
 
 
 def test_files_replace_those_of_an_earlier_launch(tmp_path):

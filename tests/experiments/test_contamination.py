@@ -140,9 +140,57 @@ def test_a_stopped_run_goes_on_after_finished_files(tmp_path, monkeypatch):
     assert read == ["2.txt", *[f"{i}.txt" for i in range(3)] * 2]
 
 
+def test_progress_of_other_files_or_fields_is_not_taken_up(tmp_path):
+    text = sentence(random.Random(6), 20)
+    progress = tmp_path / "out" / "progress.npz"
+    dirty, clean, fields = (tmp_path / n for n in ("dirty.txt", "clean.txt", "a.jsonl"))
+    dirty.write_text(text)
+    clean.write_text("nothing of it")
+    fields.write_text(json.dumps({"title": "nothing of it", "text": text}) + "\n")
+
+    def overlap(path, field="text"):
+        index = Index([example(0, text)])
+        measure.look_in_files(index, [path], field, progress)
+        return index.overlap()[0]
+
+    assert (overlap(dirty), overlap(clean)) == (1, 0)
+    assert (overlap(fields), overlap(fields, "title"), overlap(fields)) == (1, 0, 1)
+    dirty.write_text(text)
+    assert overlap(dirty) == 1
+    dirty.write_text("mended, and of another size")
+    assert overlap(dirty) == 0
+
+
+def test_a_file_is_read_as_its_name_says_in_any_case(tmp_path):
+    text = sentence(random.Random(7), 20)
+    line = json.dumps({"text": text.replace(" ", "\n")}).encode()  # as plain text: no words
+    for name, data in (
+        ("A.TXT.GZ", gzip.compress(text.encode())),
+        ("B.JSONL", line),
+        ("C.Json.Gz", gzip.compress(line)),
+        ("notes.json.txt", text.encode()),
+        ("bom.txt", b"\xef\xbb\xbf" + text.encode()),
+    ):
+        (tmp_path / name).write_bytes(data)
+        index = Index([example(0, text)])
+        measure.look_in_files(index, corpus.find_files([tmp_path / name]))
+        assert index.overlap()[0] == 1, name
+
+
+def test_words_end_at_any_white_space_and_accents_are_spelled_one_way():
+    def hashes(text):
+        return words(normalize(text)).hashes.tolist()
+
+    for space in "\u0085\u00a0\u2003\u2028\u202f\u3000":
+        assert hashes(f"a{space}b") == hashes("a b")
+    assert hashes("caf\u00e9 \u00c5") == hashes("cafe\u0301 A\u030a")
+    assert hashes("\ufeffso") == hashes("so")
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
+        ("a.txt", "some words".encode("utf-16"), "expected UTF-8"),
         ("a.jsonl", b'{"text": "x"}\n{"body": "y"}\n', r"a.jsonl, line 2: no text in 'text'"),
         ("a.jsonl", b"nonsense\n", "line 1: not JSON"),
         ("a.jsonl", b"[" * 100_000, "line 1: not JSON"),

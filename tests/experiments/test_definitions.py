@@ -18,6 +18,7 @@ from flan.experiments.definitions import (
     PromptTuning,
     Untuned,
 )
+from flan.experiments.graph import EvaluationSettings
 from flan.experiments.runs import BASE, RunSpec, leave_out
 
 ALL = [
@@ -132,7 +133,23 @@ def test_several_clusters_at_once():
     [
         (lambda: LeaveOneOut(clusters=["nly"]).runs(), "Did you mean 'nli'"),
         (lambda: LeaveOneOut(clusters=[]).runs(), "got none"),
-        (lambda: NumClusters(counts=[8]).runs(), "1 to 7 clusters"),
+        (lambda: NumClusters(counts=[8]).runs(), "counts must be 1 to 7, got 8"),
+        (lambda: NumClusters(counts=[]).runs(), "counts must be a list of one number or more"),
+        (lambda: FewShot(shots=[]).runs(), "got none"),
+        (lambda: FewShot(shots=[-1]).runs(), "shots must be 0 or more, got -1"),
+        (lambda: FullVsLora(ranks=[]).runs(), "got none"),
+        (lambda: ModelScale(models={}).runs(), "got none"),
+        (lambda: DatasetsTemplates(datasets=[-1]).runs(), "datasets must be 1 or more, got -1"),
+        (lambda: DatasetsTemplates(templates=[0]).runs(), "templates must be 1 to 10, got 0"),
+        (lambda: DatasetsTemplates(templates=[11]).runs(), "templates must be 1 to 10, got 11"),
+        (lambda: Untuned(modes=["basline"]).runs(), "Did you mean 'baseline'"),
+        (lambda: LeaveOneOut(base_modes=[]).runs(), "has no modes"),
+        (lambda: EvaluationSettings(limit=0), "EVAL_LIMIT must be 1 or more"),
+        (lambda: EvaluationSettings(splits="test"), "must be a list of some of"),
+        (lambda: EvaluationSettings(splits=["tset"]), "some of .'dev', 'test'., got .'tset'."),
+        (lambda: EvaluationSettings(splits=[]), "some of"),
+        (lambda: EvaluationSettings(score="pmmi"), "Did you mean 'pmi'"),
+        (lambda: EvaluationSettings(feature_lengths={"inputs": 3}), "'inputs' and 'targets'"),
         (lambda: FewShot(shots=[65]).runs(), "give 1 to 64"),
         (lambda: PromptTuning(tasks=["rt"]).runs(), "Did you mean 'rte'"),
         (lambda: PromptTuning(tasks=[]).runs(), "got none"),

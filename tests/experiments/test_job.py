@@ -1,15 +1,19 @@
 """Jobs as processes: cheap commands of `flan` stand for long ones."""
 
+import errno
+import json
 import os
 import signal
 import subprocess
 import sys
+import threading
+from pathlib import Path
 
 import pytest
 from cheap_jobs import BAD, GOOD, state_of, wait_for
 
 from flan.data import atomic
-from flan.experiments import job
+from flan.experiments import job, locks
 from flan.experiments.backends.local import LocalBackend
 from flan.experiments.graph import Job
 from flan.experiments.hosts import Hosts
@@ -99,6 +103,53 @@ def test_jobs_end_with_a_killed_launcher(out):
         return False
 
     wait_for(gone)
+
+
+def test_a_command_ends_with_its_killed_wrapper(out):
+    job = next(j for j in read_record(out).jobs if j.name == "a/eval")
+    wrapper = LocalBackend().start(out, job)
+
+    def commands():
+        return [p for p in Path("/proc").glob("[0-9]*") if _is_command(p, out)]
+
+    wait_for(lambda: state_of(out, "a/eval").status == "running" and commands())
+    os.kill(state_of(out, "a/eval").process, signal.SIGKILL)
+    wait_for(lambda: not wrapper.running())
+    wait_for(lambda: not commands())
+
+
+def test_a_job_is_locked_as_long_as_its_command_lives(out, tmp_path):
+    with (tmp_path / "log").open("wb") as log:
+        with locks.lock(tmp_path / "lock", wait=False) as held:
+            words = ["status", str(out), "--watch"]
+            command = job._Command(out, words, log.fileno(), held=[held.fileno()])
+            thread = threading.Thread(target=command.run, args=(False,))
+            thread.start()
+            wait_for(lambda: command._process is not None)
+        # As after the wrapper's end.
+        with pytest.raises(BlockingIOError), locks.lock(tmp_path / "lock", wait=False):
+            pass
+        command.stop()
+        thread.join()
+        with locks.lock(tmp_path / "lock", wait=False):
+            pass
+
+
+def test_a_folder_without_locks_is_worked_in_with_a_warning(out, tmp_path, monkeypatch, capsys):
+    def flock(file, how):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(locks.fcntl, "flock", flock)
+    with locks.lock(tmp_path / "lock", wait=True):
+        assert "on a file system without locks" in capsys.readouterr().err
+
+
+def _is_command(process, out):
+    try:
+        words = (process / "cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return b"flan.cli.main" in words and str(out).encode() in words
 
 
 def test_only_this_machine_s_jobs_can_be_seen_to_be_lost(out):
@@ -194,3 +245,47 @@ def test_a_folder_holds_one_experiment(out):
         read_record(out)
     with pytest.raises(FileNotFoundError, match="flan launch"):
         read_record(out / "none")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"status": "running", "key": "KEY", "attempts": 1, "started": "x"}',
+        '{"status": "running", "key": "KEY", "started": 1e999}',
+        '{"status": ["running"], "key": "KEY"}',
+        '{"status": "done", "key": "KEY", "more": 1}',
+        "[" * 100_000,
+        "[1]",
+    ],
+)
+def test_a_damaged_state_is_none(out, text):
+    prepare = read_record(out).jobs[0]
+    folder = out / "jobs" / "prepare"
+    folder.mkdir(parents=True)
+    (folder / "state.json").write_text(text.replace("KEY", prepare.key))
+    assert state_of(out, "prepare") == JobState(key=prepare.key)
+    assert progress_rows(out, read_record(out))[0][1] == "waiting"
+
+
+@pytest.mark.parametrize(
+    ("what", "entry", "value", "message"),
+    [
+        ("jobs", "name", 5, "name must be str, got 5"),
+        ("jobs", "arguments", 5, "arguments must be a list of str, got 5"),
+        ("jobs", "needs", None, "needs must be a list of str"),
+        ("jobs", "more", 1, "unexpected keyword"),
+        ("runs", "modes", None, "modes must be a list of str"),
+        ("runs", "name", "../x", "cannot name a folder"),
+        ("runs", "tags", [], "tags must be a dict"),
+    ],
+)
+def test_a_damaged_record_is_named(out, what, entry, value, message):
+    path = out / "experiment.json"
+    content = json.loads(path.read_text())
+    content[what][0][entry] = value
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=rf"experiment\.json: .*{message}"):
+        read_record(out)
+    path.write_text("[" * 100_000)
+    with pytest.raises(ValueError, match=r"experiment\.json"):
+        read_record(out)

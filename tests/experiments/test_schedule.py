@@ -34,7 +34,8 @@ class FakeHandle:
             codes = self.backend.codes.get(self.job.name, [0])
             code = codes.pop(0) if len(codes) > 1 else codes[0]
             status = {0: "done", 75: "stopped"}.get(code, "failed")
-            write_state(self.out, self.job, JobState(status, self.job.key, 1, code))
+            attempts = read_state(self.out, self.job).attempts + 1
+            write_state(self.out, self.job, JobState(status, self.job.key, attempts, code))
         return self.left > 0
 
     def stop(self):
@@ -162,3 +163,46 @@ def test_a_job_that_the_cluster_stopped_goes_on_however_often(tmp_path):
     outcome = run(tmp_path, GRAPH, backend, retries=0, say=lambda line: None)
     assert not outcome.failed
     assert backend.started.count("a/train") == 4
+
+
+class Lost(FakeHandle):
+    def running(self):
+        return False  # and nothing was written
+
+
+@pytest.mark.parametrize("status", ["waiting", "stopped", "done"])
+def test_a_job_that_dies_before_it_says_anything_has_failed(tmp_path, monkeypatch, status):
+    """Whatever an earlier attempt has said."""
+    for number, job in enumerate(GRAPH[:-1]):
+        write_state(tmp_path, job, JobState("done", job.key, 1, 0, number, number + 0.5))
+    report = GRAPH[-1]
+    if status != "waiting":
+        write_state(tmp_path, report, JobState(status, report.key, 1, 75, 0.0, 0.5))
+    started = []
+    backend = FakeBackend()
+    monkeypatch.setattr(
+        backend, "start", lambda out, job: started.append(job) or Lost(backend, out, job, 0)
+    )
+    outcome = run(tmp_path, GRAPH, backend, retries=1, say=lambda line: None)
+    assert outcome.failed == ("report",)
+    assert len(started) == 2
+
+
+def test_a_job_that_is_stopped_at_once_for_ever_has_failed(tmp_path):
+    backend = FakeBackend({"a/train": [75]})
+    outcome = run(tmp_path, GRAPH, backend, retries=0, say=lambda line: None)
+    assert outcome.failed == ("a/train",)
+    assert backend.started.count("a/train") == 20
+
+
+def test_a_job_that_another_launch_finished_meanwhile_is_done(tmp_path, monkeypatch):
+    prepare = GRAPH[0]
+    backend = FakeBackend()
+
+    def start(out, job):
+        return Lost(backend, out, job, 0)
+
+    monkeypatch.setattr(backend, "start", start)
+    monkeypatch.setattr(schedule, "_not_done", lambda out, jobs: [prepare])
+    write_state(tmp_path, prepare, JobState("done", prepare.key, 1, 0, 1.0, 2.0))
+    assert not run(tmp_path, [prepare], backend, say=lambda line: None).failed

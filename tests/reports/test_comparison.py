@@ -9,6 +9,8 @@ from flan.evaluation.results import load_cells
 from flan.evaluation.summary import write_summary
 from flan.reports.comparison import compare
 
+GONE = object()
+
 
 def lines_of(comparison):
     return {line.name: line for group in comparison.groups for line in group.datasets}
@@ -139,6 +141,18 @@ def test_missing_results(tmp_path, results):
             ("checkpoints", "base", "modes", "instructions", "datasets", "rte", "best_dev"),
             {"template": "t0", "test": None},
         ),
+        *(
+            (("checkpoints", "base", "modes", "instructions", "datasets", "rte", *path), value)
+            for path, value in (
+                (("best_dev",), GONE),
+                (("main_metric",), "a\ud800b"),
+                (("splits", "test", "mean"), GONE),
+                (("splits", "test", "std"), GONE),
+                (("splits", "test", "mean"), 1e300),
+                (("splits", "test", "rows"), -1),
+                (("splits", "test", "templates"), {"t0": None}),
+            )
+        ),
     ],
 )
 def test_a_damaged_summary_is_refused(results, tmp_path, path, value):
@@ -148,6 +162,8 @@ def test_a_damaged_summary_is_refused(results, tmp_path, path, value):
         for key in path[:-1]:
             inner = inner[key]
         inner[path[-1]] = value
+        if value is GONE:
+            del inner[path[-1]]
     else:
         content = value
     alone = tmp_path / "copied"

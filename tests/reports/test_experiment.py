@@ -101,6 +101,7 @@ def test_the_curve_of_clusters_stands_beside_the_paper_s(tmp_path, write_results
     write(tmp_path, experiment, write_results, results)
     comparison, found = figures_of(tmp_path)
     assert "published" in found["curve"].note.lower()
+    assert "eight of translation for its nine" in found["curve"].note
     lines = lines_of(found["curve"])
     assert [x for x, _ in lines["mean"]] == [1, 3, 7]
     for (_, y), place in zip(lines["mean"], (1, 2, 3), strict=True):

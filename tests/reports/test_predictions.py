@@ -1,6 +1,7 @@
 """Predictions on the page, settings that differ, published scores, Markdown."""
 
 import json
+import shutil
 import statistics
 
 import pytest
@@ -12,7 +13,7 @@ from flan.evaluation.results import load_cells, write_cell
 from flan.evaluation.row_texts import read_texts, write_texts
 from flan.evaluation.rows import Rows
 from flan.reports import published
-from flan.reports.comparison import compare
+from flan.reports.comparison import compare, titles_of
 from flan.reports.configs import differences, parse_config
 from flan.reports.html import Run, render_page
 from flan.reports.markdown import to_markdown
@@ -54,7 +55,7 @@ def test_any_right_option_is_right():
 def gather(folder):
     comparison = compare([folder])
     titles = {(c.label, c.mode): c for c in comparison.columns}
-    return comparison, without_work(collect(folder, titles, "test"))
+    return comparison, without_work(collect([(folder, titles)], "test"))
 
 
 def test_predictions_are_gathered_by_set_with_their_texts(with_predictions):
@@ -81,6 +82,19 @@ def test_the_page_lets_its_own_script_run_and_no_other(with_predictions):
     plain = render_page(comparison)
     assert "<script" not in plain
     assert "script-src" not in plain
+
+
+def test_predictions_of_two_folders_stand_side_by_side(with_predictions, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(with_predictions, other)
+    comparison = compare([with_predictions, other])
+    sources = titles_of([with_predictions, other], comparison)
+    found = without_work(collect(sources, "test"))
+    assert found["columns"] == ["base", "tuned", "other/base", "other/tuned"]
+    assert set(found["columns"]) == {column.title for column in comparison.columns}
+    rte = found["sets"][0]
+    assert {column for column, *_ in rte["answers"]} == {0, 1, 2, 3}
+    assert len(rte["rows"]) == ROWS
 
 
 def test_damaged_predictions_are_passed_over(with_predictions):

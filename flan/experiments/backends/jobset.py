@@ -20,6 +20,7 @@ _PORT = 8476
 _RECORD = "/etc/flan"
 _REPLICATED = "hosts"
 _LARGEST_MAP = 1_000_000  # bytes; Kubernetes allows a ConfigMap 1 MiB, its other fields included
+_LONGEST_WAIT = "8760h"  # a year; to kubectl no limit means a week
 _INDEX = "metadata.annotations['jobset.sigs.k8s.io/job-index']"
 
 
@@ -91,7 +92,7 @@ def manifests(
     """File name -> text: a JobSet for each unit of an experiment, its record, and `submit.sh`.
 
     Args:
-      jobs: of the experiment, with the folders of the pods in their commands.
+      jobs: to submit, with the folders of the pods in their commands.
       name: of the experiment, for the names of JobSets.
       settings: see there.
       folder: where the files will lie.
@@ -102,7 +103,7 @@ def manifests(
     if len(record.encode()) > _LARGEST_MAP:
         raise ValueError(
             f"the experiment's record has {len(record.encode()):,} bytes; a ConfigMap holds "
-            f"{_LARGEST_MAP:,}: launch fewer runs at once, with --only"
+            f"{_LARGEST_MAP:,}: make several experiments of it, each with some of its runs"
         )
     separate = settings.processes > 1 or settings.eval_node_selector is not None
     found = units(jobs, f"flan-{name}", together=not separate)
@@ -194,7 +195,8 @@ def _pod(
 
 
 def _script(unit: Unit, name: str, settings: JobSetSettings, together: bool) -> str:
-    command = shlex.join([f"{settings.mount}/{name}", *unit.jobs])
+    # Kubernetes would put variables in the place of `$(NAME)`, and takes `$$` for a `$`.
+    command = shlex.join([f"{settings.mount}/{name}", *unit.jobs]).replace("$", "$$")
     lines = [
         f"exec python3 -m flan.experiments.job {command} \\",
         f"  --record {_RECORD}/{EXPERIMENT_FILE} --retries {settings.retries}",
@@ -224,6 +226,6 @@ def _submit(ordered: Sequence[Sequence[Unit]], folder: str, settings: JobSetSett
         lines += [f"{kubectl} apply -f {unit.name}.yaml" for unit in wave]
         names = " ".join(f"jobset/{unit.name}" for unit in wave)
         lines.append(
-            f"{kubectl} wait --for=jsonpath='{{.status.terminalState}}' --timeout=-1s {names}"
+            f"{kubectl} wait --for=jsonpath='{{.status.terminalState}}' --timeout={_LONGEST_WAIT} {names}"
         )
     return "\n".join(lines) + "\n"

@@ -94,7 +94,7 @@ def task_files(
     """File name -> text: a task for each unit of an experiment, and `submit.sh`.
 
     Args:
-      jobs: of the experiment, with the folders of the machines in their commands.
+      jobs: to submit, with the folders of the machines in their commands.
       name: of the experiment, for the names of tasks.
       settings: see there.
       folder: where the files will lie.

@@ -63,20 +63,27 @@ def blocks(
     """
     with path.open("rb") as raw:
         counted = _Counted(raw, on_bytes)
-        file: IO[bytes] = gzip.GzipFile(fileobj=counted) if path.suffix == ".gz" else counted  # type: ignore[assignment]
+        name = path.name.lower()
+        zipped = name.endswith(".gz")
+        file: IO[bytes] = gzip.GzipFile(fileobj=counted) if zipped else counted  # type: ignore[assignment]
         try:
-            if ".json" in "".join(path.suffixes[-2:]):
+            if name.removesuffix(".gz").endswith((".json", ".jsonl")):
                 yield from pack(_json_texts(path, file, field))
             else:
-                yield from _stream(file, n)
+                yield from _stream(path, file, n)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise ValueError(f"{path}: damaged gzip file: {error}") from error
 
 
-def _stream(file: IO[bytes], n: int) -> Iterator[bytes]:
+def _stream(path: Path, file: IO[bytes], n: int) -> Iterator[bytes]:
     """One long document: each block begins with the last n - 1 words of the one before it."""
     rest, before = b"", b""
     while data := file.read(BLOCK_BYTES):
+        if data.count(0) > len(data) // 4:
+            raise ValueError(
+                f"{path}: a quarter of it or more are zero bytes, as in UTF-16; expected UTF-8: "
+                "convert it, with `iconv -f UTF-16 -t UTF-8`, say"
+            )
         data = rest + data
         # Cut where no word is, and so no character: after the last white space.
         cut = max(data.rfind(b" "), data.rfind(b"\n")) + 1

@@ -85,19 +85,20 @@ def look_in_files(
 
     Raises ValueError naming a damaged file.
     """
-    done = _resume(index, progress) if progress else set()
+    names = {path: _name(path, field) for path in files}
+    done = _resume(index, progress, set(names.values())) if progress else set()
     sizes = {path: path.stat().st_size for path in files}
-    finished = sum(size for path, size in sizes.items() if _name(path) in done)
+    finished = sum(size for path, size in sizes.items() if names[path] in done)
     bar = progress_bar(
         sum(sizes.values()), "corpus", "B", unit_scale=True, unit_divisor=1024, initial=finished
     )
     with bar:
         for path in files:
-            if _name(path) in done:
+            if names[path] in done:
                 continue
             for block in corpus.blocks(path, field, index.n, bar.update):
                 index.look(block)
-            done.add(_name(path))
+            done.add(names[path])
             if progress:
                 _keep(index, progress, done)
 
@@ -209,10 +210,10 @@ def _score(cell: results.Cell, rows: Sequence[Mapping[str, Any]]) -> float:
     return found[metric.main]
 
 
-def _name(path: Path) -> str:
-    """A file as progress knows it: another size or time of writing is another file."""
+def _name(path: Path, field: str) -> str:
+    """A file as progress knows it: another size, time of writing or field is another file."""
     stat = path.stat()
-    text = f"{path.resolve()}\x1f{stat.st_size}\x1f{stat.st_mtime_ns}"
+    text = f"{path.resolve()}\x1f{stat.st_size}\x1f{stat.st_mtime_ns}\x1f{field}"
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -225,14 +226,18 @@ def _keep(index: Index, path: Path, done: Iterable[str]) -> None:
     atomic.write_file(path, content.getvalue())
 
 
-def _resume(index: Index, path: Path) -> set[str]:
-    """Takes up what earlier files had; nothing where the file is of other examples, or damaged."""
+def _resume(index: Index, path: Path, files: set[str]) -> set[str]:
+    """Takes up what earlier files had; nothing where progress is of other examples, or damaged.
+
+    Nor where any of it comes of another file: what was found is not told apart by files, and
+    would be said to be in these.
+    """
     if not path.is_file():
         return set()
     try:
         with np.load(path, allow_pickle=False) as stored:
             fingerprint, *done = stored["names"].tolist()
-            if fingerprint != index.fingerprint:
+            if fingerprint != index.fingerprint or not files.issuperset(done):
                 return set()
             for length, found in index.found.items():
                 bits = np.unpackbits(stored[f"found_{length}"], count=len(found))

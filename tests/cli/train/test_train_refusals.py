@@ -85,6 +85,8 @@ def test_a_setting_without_a_value_is_refused(flags, tmp_path, capsys):
         ("SEED=1", "on another data"),
         ("BATCH_SIZE=16", "on another data"),
         ("OptimizerConfig.name=adamw", "(name is 'adafactor' there, 'adamw' here)"),
+        ("LEARNING_RATE=0.5", "another optimizer (learning_rate is 0.01 there, 0.5 here)"),
+        ("StepConfig.prefix_lm=True", "another objective (prefix_lm is False there, True here)"),
     ],
 )
 def test_a_run_does_not_go_on_with_other_settings(flags, copy, capsys, setting, told):
@@ -92,6 +94,36 @@ def test_a_run_does_not_go_on_with_other_settings(flags, copy, capsys, setting, 
     message = refused(longer, copy, capsys)
     assert told in message
     assert str(copy) in message
+
+
+def test_a_finished_run_is_not_taken_for_one_of_other_settings(flags, copy, trained, capsys):
+    same = [*flags, f"--model_dir={copy}"]
+    message = refused([*same, "--gin.LEARNING_RATE=0.5"], copy, capsys)
+    assert "learning_rate is 0.01 there, 0.5 here" in message
+    assert "another MODEL_DIR" in message
+    message = refused([*same, "--gin.OptimizerConfig.decay_steps=9"], copy, capsys)
+    assert "decay_steps is None there, 9 here" in message
+    message = refused([*same, f"--gin.INITIAL_CHECKPOINT_PATH={trained}"], copy, capsys)
+    assert f"another initial checkpoint (None there, {trained} here)" in message
+
+
+def test_a_run_goes_on_from_the_model_that_it_began_with(flags, copy, tmp_path, capsys):
+    def go(steps, initial):
+        capsys.readouterr()
+        start = f"--gin.INITIAL_CHECKPOINT_PATH={initial}"
+        return main(
+            [*flags, f"--model_dir={tmp_path / 'run'}", f"--gin.TRAIN_STEPS={steps}", start]
+        )
+
+    assert go(1, copy) == 0
+    moved = copy.rename(tmp_path / "moved")
+    assert go(2, moved) == 0
+    assert go(3, f"{moved}/checkpoints/4") == 2
+    assert f"({moved} there, {moved}/checkpoints/4 here)" in capsys.readouterr().err
+    shutil.rmtree(moved / layout.CHECKPOINTS / "6")  # another newest one, as if it trained on
+    assert go(3, moved) == 2
+    assert f"which is at step 4 now: give {moved}/checkpoints/6)" in capsys.readouterr().err
+    assert go(3, f"{moved}/checkpoints/6") == 0
 
 
 @pytest.fixture(scope="module")
