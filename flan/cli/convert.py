@@ -121,7 +121,7 @@ def _import(kind: str, source: Path, args: argparse.Namespace) -> int:
     with progress_bar(total, "convert", unit="tensor") as bar:
         import_model(model, Path(args.out).expanduser(), dtype=args.dtype, on_progress=bar.update)
     print(f"{args.out}: {model.kind}, {model.config.num_parameters:,} parameters, {args.dtype}")
-    for note in model.notes:
+    for note in model.notes_for(args.dtype):
         print(f"  {note}")
     start = "its start token first" if model.reads_start else "no start token"
     print(f"  reads {start}; evaluate it with: flan eval {args.out} --datasets ... --out results")

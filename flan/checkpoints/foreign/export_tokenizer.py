@@ -14,6 +14,7 @@ from tokenizers import AddedToken, processors
 from flan.checkpoints.foreign.hf_model import TOKENIZER_CONFIGS
 from flan.checkpoints.foreign.our_model import OurModel
 from flan.checkpoints.foreign.piece_tokenizer import CONTROL, UNKNOWN, USER_DEFINED, piece_tokenizer
+from flan.checkpoints.foreign.qwen_tokenizer import CLASSES, is_qwens
 from flan.data import atomic
 from flan.data.hugging_face_vocabulary import TOKENIZER_FILE
 from flan.data.sentencepiece_vocabulary import SentencePieceVocabulary
@@ -57,6 +58,8 @@ def write_tokenizer(model: OurModel, folder: Path) -> dict[str, int]:
     config.setdefault("unk_token", tokenizer.id_to_token(vocabulary.unk_id))
     config["add_bos_token"] = model.reads_start
     config.setdefault("tokenizer_class", "PreTrainedTokenizerFast")
+    if config["tokenizer_class"] in CLASSES and not is_qwens(vocabulary, model.reads_start):
+        config["tokenizer_class"] = "PreTrainedTokenizerFast"  # reads the file
     if model.config.context_length:
         config.setdefault("model_max_length", model.config.context_length)
     atomic.write_json(folder / TOKENIZER_CONFIGS[0], config)

@@ -10,7 +10,7 @@ from typing import Any
 import tokenizers
 
 from flan.checkpoints.foreign import names
-from flan.checkpoints.foreign.hf_config import read_config
+from flan.checkpoints.foreign.hf_config import out_biases, read_config
 from flan.checkpoints.foreign.import_model import ForeignModel
 from flan.checkpoints.foreign.safetensors_io import SafetensorsFiles
 from flan.data.hugging_face_vocabulary import (
@@ -62,6 +62,7 @@ def open_hugging_face(path: Path) -> ForeignModel:
         write_vocabulary=lambda folder: _write_vocabulary(path, folder),
         reads_start=_reads_start(path),
         files=source.files,
+        zeros=out_biases(config, values),
     )
 
 

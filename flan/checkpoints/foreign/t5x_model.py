@@ -117,6 +117,7 @@ def open_t5x(path: Path, vocabulary: Path | None) -> ForeignModel:
         notes=notes,
         step=stored.step or 0,
         opt_state=optimizer.state,
+        own_tokenizer=False,
     )
 
 

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import struct
+import types
 
 import jax
 import numpy as np
@@ -23,12 +24,15 @@ from foreign_models import (
 
 from flan.checkpoints import layout
 from flan.checkpoints.foreign.detect import detect, open_foreign
-from flan.checkpoints.foreign.import_model import import_model
+from flan.checkpoints.foreign.import_model import (
+    check_tensors,
+    check_vocabulary_size,
+    import_model,
+)
 from flan.checkpoints.inference import load_for_inference
 from flan.checkpoints.integrity import describe
 from flan.checkpoints.manager import CheckpointManager, DamagedCheckpointError, quiet_orbax
 from flan.data.vocabulary import load_vocabulary
-from flan.models.rope_scaling import RopeScaling
 from flan.partitioning import MeshConfig, make_mesh
 from flan.testing.damage import flip_array_bits
 from flan.training.optimizer import OptimizerConfig, make_optimizer
@@ -260,6 +264,7 @@ def test_hostile_counts_of_a_gguf_file_allocate_nothing(tmp_path):
 
 
 def hf(tmp_path, **extra):
+    tmp_path.mkdir(exist_ok=True)
     return write_hugging_face(tmp_path / "hf", LLAMA, random_parameters(LLAMA), **extra)
 
 
@@ -306,10 +311,10 @@ def test_a_hostile_index_opens_nothing_elsewhere(weight_map, message, tmp_path):
         ({"rope_scaling": {"rope_type": "yarn"}}, "rotary frequencies scaled by 'yarn'"),
         (
             {"rope_scaling": {"rope_type": "llama3", "factor": 8}},
-            "should have low_freq_factor, high_freq_factor, original_max_position_embeddings",
+            "should have low_freq_factor, high_freq_factor",
         ),
         ({"rope_scaling": {"type": "linear", "factor": "8"}}, "RopeScaling.factor must be above 0"),
-        ({"attention_bias": True}, "biases on all attention projections"),
+        ({"attention_bias": True}, "model.layers.0.self_attn.k_proj.bias is missing"),
         ({"quantization_config": {}}, "quantized weights"),
         ({"hidden_act": "relu"}, "activation 'relu'"),
         ({"num_hidden_layers": "three"}, "num_hidden_layers should be a whole number"),
@@ -322,27 +327,6 @@ def test_a_hostile_index_opens_nothing_elsewhere(weight_map, message, tmp_path):
 )
 def test_a_config_that_cannot_be_is_refused(extra, message, tmp_path):
     bad(message, hf(tmp_path, **extra), tmp_path)
-
-
-def test_linear_scaling_in_older_and_newer_files(tmp_path):
-    for number, entry in enumerate(
-        (
-            {"rope_scaling": {"type": "linear", "factor": 2.0}},
-            {"rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 5e4}},
-        )
-    ):
-        (tmp_path / f"{number}").mkdir()
-        config = open_foreign("hf", hf(tmp_path / f"{number}", **entry)).config
-        assert config.rope_scaling == RopeScaling("linear", 2.0)
-
-    def add(writer, tensors):
-        import gguf
-
-        writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
-        writer.add_rope_scaling_factor(2.0)
-
-    path = write_gguf(tmp_path / "m.gguf", LLAMA, random_parameters(LLAMA), change=add)
-    assert open_foreign("gguf", path).config.rope_scaling == RopeScaling("linear", 2.0)
 
 
 @pytest.mark.parametrize(
@@ -364,9 +348,59 @@ def test_divisors_of_another_rule_are_refused(divisors, message, tmp_path):
     )
 
 
-def test_a_sliding_window_only_shortens_the_context(tmp_path):
-    folder = hf(tmp_path, model_type="mistral", sliding_window=64)
-    assert open_foreign("hf", folder).config.context_length == 64
+@pytest.mark.parametrize(
+    ("stored", "number", "dtype"), [("float64", 1e300, "float32"), ("float32", 3.4e38, "bfloat16")]
+)
+def test_a_number_too_large_for_the_dtype_is_refused(stored, number, dtype, tmp_path):
+    from safetensors.numpy import load_file, save_file
+
+    folder = hf(tmp_path)
+    tensors = load_file(folder / "model.safetensors")
+    tensors["model.norm.weight"] = tensors["model.norm.weight"].astype(stored)
+    tensors["model.norm.weight"][5] = number
+    save_file(tensors, folder / "model.safetensors")
+    with pytest.raises(ValueError, match=f"model.norm.weight holds .* not finite in {dtype}"):
+        import_model(open_foreign("hf", folder), tmp_path / "ours", dtype=dtype)
+    assert not (tmp_path / "ours").exists()
+
+
+def test_a_bias_after_attention_must_be_zero(tmp_path):
+    from safetensors.numpy import load_file, save_file
+
+    config = FAMILIES["qwen2"]
+    llama = {"model_type": "llama", "attention_bias": True}
+    folder = write_hugging_face(tmp_path / "hf", config, random_parameters(config), **llama)
+    assert open_foreign("hf", folder).config == config
+    tensors = load_file(folder / "model.safetensors")
+    tensors["model.layers.1.self_attn.o_proj.bias"] = np.zeros(64, np.float32)
+    save_file(tensors, folder / "model.safetensors")
+    check_tensors(open_foreign("hf", folder))
+    tensors["model.layers.1.self_attn.o_proj.bias"][7] = 0.5
+    save_file(tensors, folder / "model.safetensors")
+    bad("layers.1.self_attn.o_proj.bias is not zero", folder, tmp_path)
+
+
+def test_norms_that_bfloat16_rounds_are_noted(tmp_path):
+    config = FAMILIES["gemma"]
+    model = open_foreign(
+        "hf", write_hugging_face(tmp_path / "hf", config, random_parameters(config))
+    )
+    assert model.notes_for("float32") == []
+    assert "norms are rounded" in model.notes_for("bfloat16")[0]
+    assert open_foreign("hf", hf(tmp_path / "llama")).notes_for("bfloat16") == []
+
+
+def test_padding_of_a_tokenizer_that_came_with_the_weights(tmp_path):
+    model = open_foreign("hf", hf(tmp_path))
+    config = dataclasses.replace(LLAMA, vocab_size=102_400)
+    model = dataclasses.replace(model, config=config)
+    sizes = {100_015: True, 90_000: False}
+    for tokens, fits in sizes.items():
+        vocabulary = types.SimpleNamespace(vocab_size=tokens)
+        with contextlib.nullcontext() if fits else pytest.raises(ValueError, match="another model"):
+            check_vocabulary_size(vocabulary, model)
+        with pytest.raises(ValueError, match="another model"):
+            check_vocabulary_size(vocabulary, dataclasses.replace(model, own_tokenizer=False))
 
 
 def test_an_existing_folder_and_what_is_no_model_are_refused(tmp_path):
