@@ -13,7 +13,13 @@ from tokenizers import AddedToken, processors
 
 from flan.checkpoints.foreign.hf_model import TOKENIZER_CONFIGS
 from flan.checkpoints.foreign.our_model import OurModel
-from flan.checkpoints.foreign.piece_tokenizer import CONTROL, UNKNOWN, USER_DEFINED, piece_tokenizer
+from flan.checkpoints.foreign.piece_tokenizer import (
+    CONTROL,
+    UNKNOWN,
+    USER_DEFINED,
+    defined_piece,
+    piece_tokenizer,
+)
 from flan.checkpoints.foreign.qwen_tokenizer import CLASSES, is_qwens
 from flan.data import atomic
 from flan.data.hugging_face_vocabulary import TOKENIZER_FILE
@@ -89,7 +95,7 @@ def sentencepiece_tokenizer(vocabulary: SentencePieceVocabulary) -> tokenizers.T
             # characters, our line ends and tabs among them, need no cut: nothing merges with them.
             if normalizer.add_dummy_prefix:
                 raise ValueError(f"the user-defined piece {piece!r} cannot be exported")
-            tokenizer.add_tokens([AddedToken(piece, normalized=False)])
+            tokenizer.add_tokens([defined_piece(piece, space_first=False)])
     return tokenizer
 
 
