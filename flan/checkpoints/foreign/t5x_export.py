@@ -126,5 +126,10 @@ def _array(
 
 def model_gin(config: ModelConfig) -> str:
     """The network's sizes and switches as gin text, like `configs/models/*.gin`."""
-    lines = [f"ModelConfig.{name} = {value!r}" for name, value in config.to_json().items()]
+    values = config.to_json()
+    scaling = values.pop("rope_scaling")
+    lines = [f"ModelConfig.{name} = {value!r}" for name, value in values.items()]
+    if scaling is not None:  # an object, which gin makes of its own settings
+        lines += ["ModelConfig.rope_scaling = @RopeScaling()", ""]
+        lines += [f"RopeScaling.{name} = {value!r}" for name, value in scaling.items()]
     return "\n".join(["MODEL = @ModelConfig()", "", *lines, ""])
