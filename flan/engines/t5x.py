@@ -2,7 +2,8 @@
 
 T5X (https://github.com/google-research/t5x) is installed by its users, see docs/t5x.md.
 Importing this module needs seqio, and with it TensorFlow, but no T5X. It makes our tasks and
-mixtures known by name, and `ModelConfig` and `RopeScaling`, so that `configs/models/*.gin` serve here too.
+mixtures known by name, and what describes a network, so that `configs/models/*.gin` serve here
+too.
 """
 
 from __future__ import annotations

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import ml_dtypes  # noqa: F401 - teaches NumPy the name bfloat16
@@ -26,6 +27,7 @@ def export_model(
     *,
     dtype: str = "float32",
     max_shard_bytes: int = 5_000_000_000,
+    files: Mapping[str, bytes] = MappingProxyType({}),
     on_progress: Callable[[int], Any] = lambda tensors: None,
 ) -> str:
     """Writes a folder that `transformers` and vLLM load; returns its architecture's name.
@@ -35,6 +37,7 @@ def export_model(
       out: the folder, which must not be there.
       dtype: of the written weights: `float32`, `bfloat16` or `float16`.
       max_shard_bytes: of each safetensors file.
+      files: more files of the folder, by name.
       on_progress: called with the number of tensors finished since its last call.
 
     Memory holds one parameter, stacked over layers, at a time. Raises ValueError where
@@ -49,6 +52,7 @@ def export_model(
     tensors = [(name, p.part_shape) for p in parameters for name in p.parts]
     tensors += [(name, (model.config.d_model,)) for name in out_biases(model.config, values)]
     with atomic.new_folder(out) as folder:
+        atomic.write_files(folder, files)
         ids = write_tokenizer(model, folder)
         atomic.write_json(folder / "config.json", {**values, **ids, "dtype": dtype})
         atomic.write_json(folder / "generation_config.json", {**ids, "do_sample": False})

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jax.numpy as jnp
@@ -118,6 +119,7 @@ def import_model(
     out: Path,
     *,
     dtype: str = "float32",
+    files: Mapping[str, bytes] = MappingProxyType({}),
     on_progress: Callable[[int], Any] = lambda parts: None,
 ) -> None:
     """Writes a model folder: sizes, vocabulary, parameters, and where they come from.
@@ -126,6 +128,7 @@ def import_model(
       model: what was found.
       out: the folder, which must not be there.
       dtype: of the stored parameters, `float32` or `bfloat16`.
+      files: more files of the folder, by name.
       on_progress: called with the number of tensors finished since its last call.
 
     Raises:
@@ -155,6 +158,7 @@ def import_model(
                 "notes": model.notes_for(dtype),
             },
         }
+        atomic.write_files(folder, files)
         layout.write_model_config(folder, config)
         save_parameters(
             folder,
