@@ -71,12 +71,22 @@ class HuggingFaceVocabulary:
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text, no EOS or other special token added."""
-        return self._tokenizer.encode(text, add_special_tokens=False).ids
+        return self._of_text(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
     def encode_batch(self, texts: Sequence[str], /) -> list[list[int]]:
         """Token ids of each text; the same as `encode` one by one, and faster."""
         encoded = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [e.ids for e in encoded]
+        return [self._of_text(e.ids) for e in encoded]
+
+    def _of_text(self, ids: list[int]) -> list[int]:
+        """The same without EOS, which is no text.
+
+        Unigram and word-level models take any token of theirs, EOS among them, for a piece.
+        """
+        if self.eos_id not in ids:
+            return ids
+        instead = [] if self.unk_id == self.eos_id else [self.unk_id]
+        return [i for token in ids for i in (instead if token == self.eos_id else [token])]
 
     def decode(self, ids: Iterable[int]) -> str:
         """Text of the ids before the first EOS; special tokens and ids out of range are skipped."""

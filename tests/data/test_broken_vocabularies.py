@@ -11,6 +11,7 @@ import tokenizers
 from sentencepiece import sentencepiece_model_pb2
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
+from flan.data.hugging_face_vocabulary import HuggingFaceVocabulary
 from flan.data.vocabulary import SentencePieceVocabulary, load_vocabulary
 
 TEXTS = ["The dog is in the park.", "The cat is in the kitchen.\n- yes\n- no"] * 10
@@ -86,6 +87,17 @@ def test_an_end_that_is_not_marked_special_cannot_be_spelled_out(byte_level, tmp
     assert not {0, 1} & set(ids)
     assert vocabulary.decode(ids) == text
     assert json.loads(vocabulary.content)["added_tokens"] == added
+
+
+@pytest.mark.parametrize(("unk", "expected"), [(0, [2, 0, 2]), (None, [2, 2])])
+def test_a_model_that_takes_its_end_for_a_word_does_not_give_it_to_a_text(unk, expected):
+    words = models.WordLevel({"<unk>": 0, "</s>": 1, "a": 2}, unk_token="<unk>")
+    tokenizer = tokenizers.Tokenizer(words)
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.add_special_tokens([tokenizers.AddedToken("</s>", special=True, normalized=False)])
+    vocabulary = HuggingFaceVocabulary(tokenizer.to_str(), 1, unk_id=unk)
+    assert vocabulary.encode("a </s> a") == expected
+    assert vocabulary.encode_batch(["a </s> a", "a"]) == [expected, [2]]
 
 
 def test_a_sentencepiece_model_with_broken_pieces_is_refused():
