@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from flan.checkpoints import layout
+from flan.checkpoints.agreement import check_agreement
 from flan.checkpoints.manager import CheckpointManager
 from flan.models.config import ModelConfig
 from flan.models.merge import merged
@@ -106,6 +107,8 @@ def restore_merged(
         averaged = jax.tree.map(
             lambda s: jax.ShapeDtypeStruct(s.shape, jnp.float32, sharding=s.sharding), trained
         )
+    step, _ = manager.metadata(step)
+    check_agreement(manager, config, step)
     params, found, metadata = manager.restore_params(abstract, step, averaged)
     params, plain = merged(params, config)
     return params, plain, found, metadata

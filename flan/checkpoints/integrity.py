@@ -26,8 +26,9 @@ _TWIST, _STIR = 0x5BD1E995, 0x2C1B3C6D
 _BLOCK = 1 << 20
 # The entry of a checkpoint's metadata that holds what this module writes.
 ENTRY = "integrity"
-# Of how the sums are taken. The first ones missed a float32's sign, and are not compared.
-_VERSION = 2
+# Of how the sums are taken. The first ones missed a float32's sign, and are not compared;
+# the second ones are these, but their version is not in the metadata's own checksum.
+_VERSION, _UNHASHED = 3, (None, 2)
 
 # What is known of an array: its shape, its dtype's name, two uint32 sums.
 Described = dict[str, tuple[list[int], str, list[int]]]
@@ -62,7 +63,7 @@ def path_name(path: Any) -> str:
 
 def sealed(metadata: dict[str, Any], arrays: Described) -> dict[str, Any]:
     """Metadata with the arrays' checksums and one of its own."""
-    seal = {"version": _VERSION, "arrays": arrays, "sha256": _hash(metadata, arrays)}
+    seal = {"version": _VERSION, "arrays": arrays, "sha256": _hash(metadata, arrays, _VERSION)}
     return {**metadata, ENTRY: seal}
 
 
@@ -77,9 +78,10 @@ def opened(stored: dict[str, Any]) -> tuple[dict[str, Any], Described | None]:
         return metadata, None
     if not isinstance(seal, dict) or not isinstance(seal.get("arrays"), dict):
         raise ValueError("its metadata is damaged")
-    if seal.get("sha256") != _hash(metadata, seal["arrays"]):
+    version = seal.get("version")
+    if seal.get("sha256") != _hash(metadata, seal["arrays"], version):
         raise ValueError("its metadata is not what was saved: the checksum differs")
-    if seal.get("version") != _VERSION:
+    if version not in (2, _VERSION):
         return metadata, None
     return metadata, {
         name: (list(shape), dtype, list(sums))
@@ -159,6 +161,8 @@ def _replicated(leaves: list[jax.Array]) -> NamedSharding | None:
     return None
 
 
-def _hash(metadata: dict[str, Any], arrays: Any) -> str:
-    content = json.dumps([metadata, arrays], sort_keys=True)
+def _hash(metadata: dict[str, Any], arrays: Any, version: Any) -> str:
+    hashed = [metadata, arrays] if version in _UNHASHED else [metadata, arrays, version]
+    # As a reader finds it: numbers as keys have become texts, and are sorted as these.
+    content = json.dumps(json.loads(json.dumps(hashed)), sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()

@@ -22,6 +22,7 @@ import shutil
 from pathlib import Path
 
 from flan.data import atomic
+from flan.json_file import read_object
 from flan.models.config import ModelConfig
 
 CHECKPOINTS = "checkpoints"
@@ -49,10 +50,8 @@ def read_model_config(model_dir: Path) -> ModelConfig:
         raise FileNotFoundError(
             f"{model_dir} has no {MODEL_FILE}: expected a model folder as `flan train` writes it"
         )
+    values = read_object(path)
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(values, dict):
-            raise ValueError(f"expected an object, got {type(values).__name__}")
         return ModelConfig.from_json(values)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error

@@ -9,7 +9,14 @@ from typing import Any
 from flan.checkpoints import layout
 from flan.checkpoints.manager import CheckpointManager
 from flan.data import atomic
-from flan.data.training_record import RECORD_FILE, ROWS_FILE, TrainingRecord, read_record
+from flan.data.training_record import (
+    FORMAT,
+    RECORD_FILE,
+    ROWS_FILE,
+    TrainingRecord,
+    read_record,
+)
+from flan.json_file import read_object
 
 METADATA = "training_data"  # the entry of a checkpoint's metadata
 
@@ -44,24 +51,38 @@ def record_in(metadata: Mapping[str, Any], model_dir: Path) -> TrainingRecord | 
         raise ValueError(f"{model_dir}, {METADATA} of a checkpoint: {error}") from error
 
 
-def carry_record(source: Path, out: Path) -> None:
-    """Gives a converted model the record of what it was converted from, where there is one.
+def record_files(source: Path, kind: str) -> dict[str, bytes]:
+    """The files that give what a model is converted to its record; none where it has none.
 
     Args:
-      source: a model folder of ours, one of its checkpoints, or a folder that an earlier
-        conversion gave a record.
-      out: the finished conversion.
+      source: a model folder of ours, one of its checkpoints, or a foreign model, which an
+        earlier conversion may have given a record.
+      kind: `flan` for ours; `t5x`, or another foreign kind.
+
+    Raises CheckpointError or ValueError for a damaged record of ours. What foreign models
+    keep under that name may be anything, and is no record then.
     """
-    model_dir, _ = layout.split_step(source)
-    if (model_dir / layout.CHECKPOINTS).is_dir():
-        record, folder = checkpoint_record(source), model_dir
+    if kind == "flan":
+        folder, _ = layout.split_step(source)
+        there = (folder / layout.CHECKPOINTS).is_dir()
+        record = checkpoint_record(source) if there else None
     else:
-        # T5X keeps checkpoints as folders inside the one that has the record.
-        places = [p for p in (source, source.parent) if (p / RECORD_FILE).is_file()]
-        folder = places[0] if places and source.is_dir() else source
-        record = read_record(folder)
+        folder = source
+        if kind == "t5x" and not (source / RECORD_FILE).is_file():
+            # T5X keeps checkpoints as folders inside the one that has the record.
+            folder = source.parent if source.name.startswith("checkpoint_") else source
+        record = _record_unless_foreign(folder)
     if record is None:
-        return
+        return {}
+    files = {RECORD_FILE: atomic.json_bytes(record.to_json())}
     if (folder / ROWS_FILE).is_file():
-        atomic.write_file(out / ROWS_FILE, (folder / ROWS_FILE).read_bytes())
-    atomic.write_json(out / RECORD_FILE, record.to_json())
+        files[ROWS_FILE] = (folder / ROWS_FILE).read_bytes()
+    return files
+
+
+def _record_unless_foreign(folder: Path) -> TrainingRecord | None:
+    try:
+        value = read_object(folder / RECORD_FILE)
+    except (ValueError, OSError):
+        return None
+    return read_record(folder) if value.get("format") == FORMAT else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,8 +13,13 @@ SCORES = "dev_scores"
 
 
 def goodness(scores: Scores) -> tuple[float, float]:
-    """What makes one better than another: mean accuracy, and among equals the lower loss."""
-    return scores["eval/mean/accuracy"], -scores["eval/mean/loss"]
+    """What makes one better than another: mean accuracy, and among equals the lower loss.
+
+    A number that is none is worse than any: nothing is greater than NaN, nor less.
+    """
+    pair = scores["eval/mean/accuracy"], -scores["eval/mean/loss"]
+    accuracy, loss = (-math.inf if math.isnan(x) else x for x in pair)
+    return accuracy, loss
 
 
 def best_of(scores: Mapping[int, Scores]) -> int:

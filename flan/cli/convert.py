@@ -23,7 +23,7 @@ import re
 from pathlib import Path
 
 FOREIGN = ("gguf", "hf", "t5x")
-_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
+_UNITS = {"": 0, "K": 1, "M": 2, "G": 3}  # powers of 1000, of 1024 with an i: GiB
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,12 +69,12 @@ def run(args: argparse.Namespace) -> int:
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     from flan.checkpoints.foreign.detect import detect
     from flan.checkpoints.manager import quiet_orbax
-    from flan.checkpoints.record import carry_record
+    from flan.checkpoints.record import record_files
 
     quiet_orbax()
     source, out = Path(args.source).expanduser(), Path(args.out).expanduser()
     shard = parse_size(args.max_shard_size)
-    if out.exists():
+    if out.exists() or out.is_symlink():  # a link that leads nowhere cannot become a folder
         raise ValueError(f"{out} is there already: give another folder")
     kind, source = detect(source, args.kind)
     to = ("hf" if kind == "flan" else "flan") if args.to == "auto" else args.to
@@ -88,27 +88,31 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"T5X keeps float32 parameters: leave --dtype {args.dtype} out")
     if kind != "t5x" and args.vocabulary:
         raise ValueError("--vocabulary is for T5X checkpoints; other models bring their own")
-    if to == "t5x":
-        code = _export_t5x(source, out)
-    elif to == "hf":
-        code = _export(source, out, args.dtype, shard)
-    else:
-        code = _import(kind, source, args)
     # What it was trained on stays known, there and back.
-    carry_record(source, out)
-    return code
+    files = record_files(source, kind)
+    if to == "t5x":
+        return _export_t5x(source, out, files)
+    if to == "hf":
+        return _export(source, out, args.dtype, shard, files)
+    return _import(kind, source, out, args, files)
 
 
 def parse_size(text: str) -> int:
-    """Bytes of "500MB", "5GB" or a plain number; ValueError for anything else."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?)i?B?", text.strip(), re.IGNORECASE)
-    size = int(float(match[1]) * _UNITS[match[2].upper()]) if match else 0
+    """Bytes of "500MB", "5GiB" or a plain number; ValueError for anything else."""
+    pattern = r"([0-9]{1,15}(?:\.[0-9]{1,15})?)\s*(?:([KMG])(i?))?B?"
+    match = re.fullmatch(pattern, text.strip(), re.IGNORECASE)
+    size = 0
+    if match:
+        unit = _UNITS[(match[2] or "").upper()]
+        size = int(float(match[1]) * (1024 if match[3] else 1000) ** unit)
     if size < 1:
         raise ValueError(f"--max_shard_size {text!r} should be a size such as 500MB or 5GB")
     return size
 
 
-def _import(kind: str, source: Path, args: argparse.Namespace) -> int:
+def _import(
+    kind: str, source: Path, out: Path, args: argparse.Namespace, files: dict[str, bytes]
+) -> int:
     from flan.checkpoints.foreign.detect import open_foreign
     from flan.checkpoints.foreign.import_model import import_model
     from flan.progress import progress_bar
@@ -119,16 +123,18 @@ def _import(kind: str, source: Path, args: argparse.Namespace) -> int:
     model = open_foreign(kind, source, vocabulary)
     total = sum(len(p.parts) for p in model.parameters)
     with progress_bar(total, "convert", unit="tensor") as bar:
-        import_model(model, Path(args.out).expanduser(), dtype=args.dtype, on_progress=bar.update)
+        import_model(model, out, dtype=args.dtype, files=files, on_progress=bar.update)
     print(f"{args.out}: {model.kind}, {model.config.num_parameters:,} parameters, {args.dtype}")
-    for note in model.notes:
+    for note in model.notes_for(args.dtype):
         print(f"  {note}")
     start = "its start token first" if model.reads_start else "no start token"
     print(f"  reads {start}; evaluate it with: flan eval {args.out} --datasets ... --out results")
     return 0
 
 
-def _export(source: Path, out: Path, dtype: str, max_shard_bytes: int) -> int:
+def _export(
+    source: Path, out: Path, dtype: str, max_shard_bytes: int, files: dict[str, bytes]
+) -> int:
     from flan.checkpoints.foreign.export_model import count_tensors, export_model
     from flan.checkpoints.foreign.our_model import OurModel
     from flan.progress import progress_bar
@@ -137,7 +143,12 @@ def _export(source: Path, out: Path, dtype: str, max_shard_bytes: int) -> int:
     try:
         with progress_bar(count_tensors(model), "convert", unit="tensor") as bar:
             architecture = export_model(
-                model, out, dtype=dtype, max_shard_bytes=max_shard_bytes, on_progress=bar.update
+                model,
+                out,
+                dtype=dtype,
+                max_shard_bytes=max_shard_bytes,
+                files=files,
+                on_progress=bar.update,
             )
     finally:
         model.close()
@@ -147,7 +158,7 @@ def _export(source: Path, out: Path, dtype: str, max_shard_bytes: int) -> int:
     return 0
 
 
-def _export_t5x(source: Path, out: Path) -> int:
+def _export_t5x(source: Path, out: Path, files: dict[str, bytes]) -> int:
     from flan.checkpoints.foreign.our_model import OurModel
     from flan.checkpoints.foreign.t5x_export import MODEL_GIN, PREFIX, export_t5x
     from flan.progress import progress_bar
@@ -155,7 +166,7 @@ def _export_t5x(source: Path, out: Path) -> int:
     model = OurModel(source)
     try:
         with progress_bar(len(model.shapes), "convert", unit="tensor") as bar:
-            whole = export_t5x(model, out, on_progress=bar.update)
+            whole = export_t5x(model, out, files=files, on_progress=bar.update)
     finally:
         model.close()
     state = "Adafactor's state" if whole else "a fresh Adafactor's state"

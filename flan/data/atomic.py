@@ -10,7 +10,7 @@ import os
 import shutil
 import socket
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +37,19 @@ def write_file(path: Path, content: bytes, sync: bool = False) -> None:
 
 def write_json(path: Path, value: Any, sync: bool = False) -> None:
     """`write_file` of readable JSON with sorted keys, the same bytes for the same value."""
+    write_file(path, json_bytes(value), sync)
+
+
+def json_bytes(value: Any) -> bytes:
+    """What `write_json` writes."""
     text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
-    write_file(path, (text + "\n").encode(), sync)
+    return (text + "\n").encode()
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Writes files by name into a folder that nobody reads yet."""
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
 
 
 @contextlib.contextmanager

@@ -44,7 +44,7 @@ class SentencePieceVocabulary:
         self._processor = sentencepiece.SentencePieceProcessor()
         try:
             self._processor.LoadFromSerializedProto(model)
-        except RuntimeError as error:
+        except (RuntimeError, UnicodeDecodeError) as error:
             raise ValueError(f"not a SentencePiece model: {error}") from error
         if self._processor.eos_id() < 0:
             raise ValueError("the SentencePiece model has no EOS piece, which ends every example")
@@ -55,8 +55,12 @@ class SentencePieceVocabulary:
         self.eos_id: int = self._processor.eos_id()
         self.unk_id: int = self._processor.unk_id()
         self.bos_id: int = max(self._processor.bos_id(), PAD_ID)
-        self._mark_ids = self._byte_ids(SPACE_MARK)
-        self._words = WordCache(self._processor) if encodes_by_words(model) else None
+        try:
+            self._mark_ids = self._byte_ids(SPACE_MARK)
+            self._words = WordCache(self._processor) if encodes_by_words(model) else None
+            self.decode(self.encode(f"a {SPACE_MARK} 1\n"))
+        except Exception as error:  # a damaged model raises many kinds, some only for a text
+            raise ValueError(f"the SentencePiece model is damaged: {error}") from error
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text, no EOS."""

@@ -8,7 +8,6 @@ No TensorFlow here; `flan.data.seqio_vocabulary` wraps one for seqio.
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +16,7 @@ from flan.data.hugging_face_vocabulary import (
     TOKENIZER_FILE,
     HuggingFaceVocabulary,
     load_hugging_face,
+    open_tokenizer,
 )
 from flan.data.sentencepiece_vocabulary import (
     DEFAULT_SIZE,
@@ -26,6 +26,7 @@ from flan.data.sentencepiece_vocabulary import (
     SentencePieceVocabulary,
     train_sentencepiece,
 )
+from flan.json_file import read_json
 
 __all__ = [
     "DEFAULT_SIZE",
@@ -98,9 +99,8 @@ def load_vocabulary(path: str | Path) -> SentencePieceVocabulary | HuggingFaceVo
     if (path / MODEL_FILE).is_file():
         vocabulary = _load_sentencepiece(path / MODEL_FILE)
     elif (path / TOKENIZER_FILE).is_file() and description:
-        content = (path / TOKENIZER_FILE).read_text(encoding="utf-8")
-        ids: dict[str, Any] = {key: description.get(key) for key in ("eos_id", "bos_id", "unk_id")}
-        vocabulary = HuggingFaceVocabulary(content, **ids)
+        ids = [description.get(key) for key in ("eos_id", "bos_id", "unk_id")]
+        vocabulary = open_tokenizer(path / TOKENIZER_FILE, *ids)
     elif (path / TOKENIZER_FILE).is_file():
         vocabulary = load_hugging_face(path / TOKENIZER_FILE)
     else:
@@ -136,10 +136,7 @@ def _read_description(folder: Path) -> dict[str, Any]:
     path = folder / DESCRIPTION_FILE
     if not path.is_file():
         return {}
-    try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: not JSON: {error}") from error
+    description = read_json(path)
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise ValueError(f"{path}: not a vocabulary description of format {FORMAT!r}")
     return description

@@ -2,7 +2,8 @@
 
 T5X (https://github.com/google-research/t5x) is installed by its users, see docs/t5x.md.
 Importing this module needs seqio, and with it TensorFlow, but no T5X. It makes our tasks and
-mixtures known by name, and `ModelConfig`, so that `configs/models/*.gin` serve here too.
+mixtures known by name, and what describes a network, so that `configs/models/*.gin` serve here
+too.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ from flan import gin_edge
 from flan.data import seqio_tasks
 from flan.data.seqio_vocabulary import SeqioVocabulary
 from flan.models.config import ModelConfig
+from flan.models.rope_scaling import RopeScaling
 from flan.models.transformer import Transformer
 from flan.resources import resource_dir
 
 # T5X's entry points, by the module that holds them.
 _FUNCTIONS = {"train": "train", "eval": "evaluate", "infer": "infer"}
 
-gin_edge.register({"ModelConfig": ModelConfig})
+gin_edge.register({"ModelConfig": ModelConfig, "RopeScaling": RopeScaling})
 
 
 def vocabulary(

@@ -14,6 +14,19 @@ Positions = Literal["relative", "rope"]
 Remat = Literal["none", "dots", "full"]
 Attention = Literal["auto", "plain", "blocked", "cudnn", "splash"]
 
+# Several times those of the largest models there are: more is a damaged or hostile file's.
+_LARGEST = {
+    "num_layers": 1_000,
+    "vocab_size": 1 << 23,
+    "d_model": 1 << 18,
+    "d_ff": 1 << 20,
+    "num_heads": 1 << 12,
+    "d_head": 1 << 12,
+    "relative_buckets": 1 << 12,
+}
+# Beyond these float32 makes zeros or infinities of what is computed with them.
+_RANGES = {"rope_theta": (1.0, 1e15), "norm_epsilon": (1e-20, 1.0)}
+
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
@@ -83,14 +96,15 @@ class ModelConfig:
     attention: Attention = "auto"
 
     def __post_init__(self) -> None:
-        if self.vocab_size < 0:
-            raise ValueError(f"vocab_size must be 0 or more, got {self.vocab_size}")
-        for name in ("num_layers", "d_model", "num_heads", "d_head", "d_ff"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")
-        if self.num_heads % self.kv_heads:
+        self._check_sizes()
+        for name, (least, most) in _RANGES.items():
+            value = getattr(self, name)
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not (number and least <= value <= most):
+                raise ValueError(f"{name} must be from {least:g} to {most:g}, got {value!r}")
+        if self.positions == "rope" and self.d_head % 2:
             raise ValueError(
-                f"num_heads {self.num_heads} is no multiple of num_kv_heads {self.num_kv_heads}"
+                f"d_head {self.d_head} is odd: positions='rope' turns pairs of numbers"
             )
         for name, allowed in (
             ("positions", ("relative", "rope")),
@@ -102,6 +116,24 @@ class ModelConfig:
         ):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
+
+    def _check_sizes(self) -> None:
+        for name, most in _LARGEST.items():
+            value, least = getattr(self, name), 0 if name == "vocab_size" else 1
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ValueError(f"{name} must be {least} or more, got {value!r}")
+            if value > most:
+                raise ValueError(f"{name} {value:,} is beyond any model's: {most:,}")
+        for name in ("num_kv_heads", "context_length"):
+            value = getattr(self, name)
+            if value is not None and (
+                isinstance(value, bool) or not isinstance(value, int) or value < 1
+            ):
+                raise ValueError(f"{name} must be 1 or more, or None, got {value!r}")
+        if self.num_heads % self.kv_heads:
+            raise ValueError(
+                f"num_heads {self.num_heads} is no multiple of num_kv_heads {self.num_kv_heads}"
+            )
 
     def for_vocabulary(self, size: int) -> ModelConfig:
         """The same config with room for `size` token ids.

@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+_MOST = 1_000_000  # of a factor; models' are below 200
+
 
 @dataclasses.dataclass(frozen=True)
 class RopeScaling:
@@ -38,14 +40,18 @@ class RopeScaling:
             raise ValueError(f"RopeScaling.kind must be linear or llama3, got {self.kind!r}")
         for name in ("factor", "low_frequency_factor", "high_frequency_factor"):
             value = getattr(self, name)
-            if not isinstance(value, int | float) or not 0 < value < math.inf:
-                raise ValueError(f"RopeScaling.{name} must be above 0, got {value!r}")
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not number or not 0 < value <= _MOST:
+                raise ValueError(
+                    f"RopeScaling.{name} must be above 0 and at most {_MOST:,}, got {value!r}"
+                )
         if not self.low_frequency_factor < self.high_frequency_factor:
             raise ValueError(
                 f"RopeScaling.low_frequency_factor {self.low_frequency_factor} must be below "
                 f"high_frequency_factor {self.high_frequency_factor}"
             )
-        if not isinstance(self.original_context, int) or self.original_context < 1:
+        context = self.original_context
+        if isinstance(context, bool) or not isinstance(context, int) or not 0 < context < 1 << 40:
             raise ValueError(
                 f"RopeScaling.original_context must be above 0, got {self.original_context!r}"
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import jax.numpy as jnp
@@ -62,8 +63,25 @@ def test_a_checkpoint_without_checksums_is_read_as_it_is(tmp_path):
     arrays = {"params/a": ([2], "float32", [1, 2])}
     stored = json.loads(json.dumps(sealed({"seed": 3, "pair": (1, 2)}, arrays)))
     assert opened(stored) == ({"seed": 3, "pair": [1, 2]}, arrays)
-    older = {k: v for k, v in stored["integrity"].items() if k != "version"}
-    assert opened({**stored, "integrity": older}) == ({"seed": 3, "pair": [1, 2]}, None)
+    for version, found in ((None, None), (2, arrays)):
+        hashed = json.dumps(
+            [{"seed": 3, "pair": [1, 2]}, stored["integrity"]["arrays"]], sort_keys=True
+        )
+        older = {"arrays": arrays, "sha256": hashlib.sha256(hashed.encode()).hexdigest()}
+        if version is not None:
+            older["version"] = version
+        assert opened({**stored, "integrity": older}) == ({"seed": 3, "pair": [1, 2]}, found)
+        damaged = {**older, "version": 1}
+        with pytest.raises(ValueError, match="metadata"):
+            opened({**stored, "integrity": damaged})
+    for version in (1, 2, 4, "3", None):
+        with pytest.raises(ValueError, match="metadata"):
+            opened({**stored, "integrity": {**stored["integrity"], "version": version}})
     for changed in ({**stored, "seed": 4}, {**stored, "integrity": {}}, {**stored, "new": 1}):
         with pytest.raises(ValueError, match="metadata"):
             opened(changed)
+
+
+def test_numbers_as_keys_are_what_json_makes_of_them():
+    stored = json.loads(json.dumps(sealed({"counts": {2: 1, 10: 2}}, {})))
+    assert opened(stored) == ({"counts": {"2": 1, "10": 2}}, {})

@@ -61,9 +61,14 @@ def _kind(path: Path) -> str:
             f"{path} is no model that can be read: expected a GGUF file, or a folder of Hugging "
             "Face (config.json), T5X, or ours (model.json)"
         )
-    if (layout.split_step(path)[0] / layout.MODEL_FILE).is_file():
+    folder, _ = layout.split_step(path)
+    theirs = (path / "config.json").is_file()
+    # Another program may call a file like ours: only we keep checkpoints beside it.
+    if (folder / layout.MODEL_FILE).is_file() and (
+        (folder / layout.CHECKPOINTS).is_dir() or not theirs
+    ):
         return "flan"
-    if (path / "config.json").is_file():
+    if theirs:
         return "hf"
     if is_t5x(path):
         return "t5x"

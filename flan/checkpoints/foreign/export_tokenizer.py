@@ -13,7 +13,14 @@ from tokenizers import AddedToken, processors
 
 from flan.checkpoints.foreign.hf_model import TOKENIZER_CONFIGS
 from flan.checkpoints.foreign.our_model import OurModel
-from flan.checkpoints.foreign.piece_tokenizer import CONTROL, UNKNOWN, USER_DEFINED, piece_tokenizer
+from flan.checkpoints.foreign.piece_tokenizer import (
+    CONTROL,
+    UNKNOWN,
+    USER_DEFINED,
+    defined_piece,
+    piece_tokenizer,
+)
+from flan.checkpoints.foreign.qwen_tokenizer import CLASSES, is_qwens
 from flan.data import atomic
 from flan.data.hugging_face_vocabulary import TOKENIZER_FILE
 from flan.data.sentencepiece_vocabulary import SentencePieceVocabulary
@@ -57,6 +64,8 @@ def write_tokenizer(model: OurModel, folder: Path) -> dict[str, int]:
     config.setdefault("unk_token", tokenizer.id_to_token(vocabulary.unk_id))
     config["add_bos_token"] = model.reads_start
     config.setdefault("tokenizer_class", "PreTrainedTokenizerFast")
+    if config["tokenizer_class"] in CLASSES and not is_qwens(vocabulary, model.reads_start):
+        config["tokenizer_class"] = "PreTrainedTokenizerFast"  # reads the file
     if model.config.context_length:
         config.setdefault("model_max_length", model.config.context_length)
     atomic.write_json(folder / TOKENIZER_CONFIGS[0], config)
@@ -86,7 +95,7 @@ def sentencepiece_tokenizer(vocabulary: SentencePieceVocabulary) -> tokenizers.T
             # characters, our line ends and tabs among them, need no cut: nothing merges with them.
             if normalizer.add_dummy_prefix:
                 raise ValueError(f"the user-defined piece {piece!r} cannot be exported")
-            tokenizer.add_tokens([AddedToken(piece, normalized=False)])
+            tokenizer.add_tokens([defined_piece(piece, space_first=False)])
     return tokenizer
 
 

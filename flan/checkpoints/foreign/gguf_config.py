@@ -46,7 +46,7 @@ def read_config(file: GgufFile) -> tuple[str, ModelConfig]:
     """
     data = file.metadata
     name = data.get("general.architecture")
-    if name not in ARCHITECTURES:
+    if not isinstance(name, str) or name not in ARCHITECTURES:
         raise ValueError(f"{file.path}: {unknown_name('architecture', str(name), ARCHITECTURES)}")
 
     def number(key: str, default: Any = None, kind: Any = int) -> Any:
@@ -64,12 +64,7 @@ def read_config(file: GgufFile) -> tuple[str, ModelConfig]:
     if embedding is None:
         raise ValueError(f"{file.path}: tensor 'token_embd.weight' is missing")
     theta = _shortest(number("rope.freq_base", 10_000.0, float))
-    if data.get(f"{name}.rope.scaling.type", "none") == "linear":
-        factor = number("rope.scaling.factor", None, float)
-        scaling: RopeScaling | None = RopeScaling("linear", _shortest(factor))
-    else:
-        scaling = _llama_scaling(file, head, theta)
-    config = ModelConfig(
+    sizes: dict[str, Any] = dict(
         vocab_size=embedding.shape[0],
         num_layers=number("block_count"),
         d_model=width,
@@ -82,12 +77,15 @@ def read_config(file: GgufFile) -> tuple[str, ModelConfig]:
         scale_attention=True,
         scale_logits=False,
         rope_theta=theta,
-        rope_scaling=scaling,
+        rope_scaling=_scaling(file, name, head, theta),
         norm_epsilon=_shortest(number("attention.layer_norm_rms_epsilon", None, float)),
         context_length=number("context_length"),
         **{"activation": "silu", **ARCHITECTURES[name].switches},
     )
-    return name, config
+    try:
+        return name, ModelConfig(**sizes)
+    except ValueError as error:
+        raise ValueError(f"{file.path}: {error}") from error
 
 
 def _refuse(file: GgufFile, name: str, head: int) -> None:
@@ -96,8 +94,8 @@ def _refuse(file: GgufFile, name: str, head: int) -> None:
     unable = []
     if data.get(f"{name}.expert_count"):
         unable.append("experts")
-    scaling = data.get(f"{name}.rope.scaling.type", "none")
-    if scaling not in ("none", "linear"):
+    scaling = data.get(f"{name}.rope.scaling.type", "linear")
+    if not isinstance(scaling, str) or scaling not in ("none", "linear"):
         unable.append(f"rotary frequencies scaled by {scaling!r}")
     if data.get(f"{name}.rope.dimension_count", head) != head:
         unable.append("a rotation of part of each head")
@@ -107,6 +105,28 @@ def _refuse(file: GgufFile, name: str, head: int) -> None:
         raise ValueError(
             f"{file.path}: this model has {' and '.join(unable)}, which the network here does not"
         )
+
+
+def _scaling(file: GgufFile, name: str, head: int, theta: float) -> RopeScaling | None:
+    """What divides the rotary frequencies: one number for all, or a tensor of them.
+
+    As in llama.cpp, a factor counts unless the kind of scaling is said to be "none".
+    """
+    data = file.metadata
+    found = _llama_scaling(file, head, theta)
+    factor = data.get(f"{name}.rope.scaling.factor", data.get(f"{name}.rope.scale_linear", 0.0))
+    if isinstance(factor, bool) or not isinstance(factor, int | float) or not factor >= 0:
+        raise ValueError(
+            f"{file.path}: {name}.rope.scaling.factor should be above 0, is {factor!r}"
+        )
+    if data.get(f"{name}.rope.scaling.type") == "none" or factor in (0, 1):
+        return found
+    if found is not None:
+        raise ValueError(
+            f"{file.path}: rotary frequencies are divided by {factor:g} and by {DIVISORS}, the "
+            "network here has one of the two"
+        )
+    return RopeScaling("linear", _shortest(factor))
 
 
 def _llama_scaling(file: GgufFile, head: int, theta: float) -> RopeScaling | None:

@@ -12,11 +12,14 @@ import tokenizers
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers
 
 from flan.checkpoints.foreign.gguf_file import GgufFile
-from flan.checkpoints.foreign.piece_tokenizer import piece_tokenizer
+from flan.checkpoints.foreign.piece_tokenizer import (
+    CONTROL,
+    UNKNOWN,
+    USER_DEFINED,
+    defined_piece,
+    piece_tokenizer,
+)
 from flan.suggest import unknown_name
-
-# Token types.
-_CONTROL, _USER_DEFINED = 3, 4
 
 # How text is cut before merging, as the models' own tokenizer files say.
 _LLAMA3 = (
@@ -85,38 +88,31 @@ def _read(file: GgufFile) -> FoundTokenizer:
         for key, value in file.metadata.items()
         if key.startswith("tokenizer.ggml.")
     }
+    architecture = file.metadata.get("general.architecture")
     tokens = _strings(data, "tokens")
     if len(set(tokens)) != len(tokens):
         raise ValueError("tokenizer.ggml.tokens holds a token twice")
-    types = np.asarray(data.get("token_type", np.ones(len(tokens), np.int32)))
-    if types.shape != (len(tokens),):
-        raise ValueError(f"{types.shape} token types for {len(tokens):,} tokens")
-    kind = data.get("model")
+    stated = _numbers(data, "token_type", len(tokens), np.ones(len(tokens)))
+    ids = _special_ids(data, tokens)
+    # Whatever the file calls them: an end of text that a text spells out is no end. (The
+    # unknown token of byte-level tokenizers may be any.)
+    special = {ids["eos"], ids.get("bos")}
+    types = [
+        CONTROL if i in special and kind != UNKNOWN else int(kind) for i, kind in enumerate(stated)
+    ]
+    kind, space_first = data.get("model"), False
     if kind == "gpt2":
-        name = str(data.get("pre", "default"))
-        if name not in CUTTINGS:
-            raise ValueError(unknown_name("pre-tokenizer", name, CUTTINGS))
-        tokenizer = _byte_level(tokens, _strings(data, "merges"), CUTTINGS[name])
-        adds_start = CUTTINGS[name].adds_start
+        cut = _cutting(data.get("pre"), architecture)
+        tokenizer = _byte_level(tokens, _strings(data, "merges"), cut)
+        adds_start = cut.adds_start
     elif kind == "llama":
-        scores = np.asarray(data.get("scores", ()))
-        if scores.shape != (len(tokens),):
-            raise ValueError(f"{scores.shape} scores for {len(tokens):,} tokens")
-        prefix = bool(data.get("add_space_prefix", True))
-        tokenizer = piece_tokenizer(tokens, scores.tolist(), types.tolist(), space_first=prefix)
+        scores = _numbers(data, "scores", len(tokens), ())
+        space_first = bool(data.get("add_space_prefix", True))
+        tokenizer = piece_tokenizer(tokens, scores, types, space_first=space_first)
         adds_start = True
     else:
         raise ValueError(unknown_name("tokenizer model", str(kind), ("gpt2", "llama")))
-    _add(tokenizer, tokens, types)
-    ids = {}
-    for short, key in (("eos", "eos"), ("bos", "bos"), ("unk", "unknown")):
-        value = data.get(f"{key}_token_id")
-        if value is not None:
-            if not isinstance(value, int) or not 0 <= value < len(tokens):
-                raise ValueError(f"{key}_token_id {value!r} is none of the {len(tokens):,} tokens")
-            ids[short] = value
-    if "eos" not in ids:
-        raise ValueError("the file names no EOS token (tokenizer.ggml.eos_token_id)")
+    _add(tokenizer, tokens, types, space_first, kind == "llama")
     reads_start = "bos" in ids and bool(data.get("add_bos_token", adds_start))
     config: dict[str, Any] = {
         "tokenizer_class": "PreTrainedTokenizerFast",
@@ -127,6 +123,30 @@ def _read(file: GgufFile) -> FoundTokenizer:
     if isinstance(template, str):
         config["chat_template"] = template
     return FoundTokenizer(tokenizer.to_str(), ids, reads_start, config)
+
+
+def _special_ids(data: Mapping[str, Any], tokens: Sequence[str]) -> dict[str, int]:
+    """Ids of `eos`, `bos`, `unk`, where the file names them; ValueError without an EOS."""
+    ids = {}
+    for short, key in (("eos", "eos"), ("bos", "bos"), ("unk", "unknown")):
+        value = data.get(f"{key}_token_id")
+        if value is not None:
+            if not isinstance(value, int) or not 0 <= value < len(tokens):
+                raise ValueError(f"{key}_token_id {value!r} is none of the {len(tokens):,} tokens")
+            ids[short] = value
+    if "eos" not in ids:
+        raise ValueError("the file names no EOS token (tokenizer.ggml.eos_token_id)")
+    return ids
+
+
+def _numbers(data: Mapping[str, Any], key: str, count: int, default: Any) -> list[float]:
+    found = np.asarray(data.get(key, default))
+    if found.shape != (count,) or not np.issubdtype(found.dtype, np.number):
+        raise ValueError(
+            f"tokenizer.ggml.{key} should be a list of {count:,} numbers, one a token; it has shape "
+            f"{list(found.shape)} and type {found.dtype}"
+        )
+    return found.tolist()
 
 
 def _strings(data: Mapping[str, Any], key: str) -> list[str]:
@@ -163,11 +183,32 @@ def _byte_level(tokens: Sequence[str], merges: Sequence[str], cut: Cutting) -> t
     return tokenizer
 
 
-def _add(tokenizer: tokenizers.Tokenizer, tokens: Sequence[str], types: np.ndarray) -> None:
-    special = [t for t, kind in zip(tokens, types, strict=True) if kind == _CONTROL]
-    defined = [t for t, kind in zip(tokens, types, strict=True) if kind == _USER_DEFINED]
+def _cutting(stated: Any, architecture: Any) -> Cutting:
+    """By the pre-tokenizer's name; files older than that name go by their model's family."""
+    if stated is None:
+        stated = "qwen2" if str(architecture).startswith("qwen") else "default"
+    if not isinstance(stated, str) or stated not in CUTTINGS:
+        raise ValueError(unknown_name("pre-tokenizer", str(stated), CUTTINGS))
+    return CUTTINGS[stated]
+
+
+def _add(
+    tokenizer: tokenizers.Tokenizer,
+    tokens: Sequence[str],
+    types: Sequence[int],
+    space_first: bool,
+    marked: bool,
+) -> None:
+    """Adds special and user-defined tokens; `marked` says that spaces are written as marks."""
+    special = [t for t, kind in zip(tokens, types, strict=True) if kind == CONTROL]
+    defined = [t for t, kind in zip(tokens, types, strict=True) if kind == USER_DEFINED]
     tokenizer.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in special])
-    tokenizer.add_tokens([AddedToken(t, normalized=False) for t in defined])
+    tokenizer.add_tokens(
+        [
+            defined_piece(t, space_first) if marked else AddedToken(t, normalized=False)
+            for t in defined
+        ]
+    )
     found = json.loads(tokenizer.to_str())["added_tokens"]
     if any(tokens[t["id"]] != t["content"] for t in found if t["id"] < len(tokens)):
         raise ValueError("a special token is not where the list of tokens says")

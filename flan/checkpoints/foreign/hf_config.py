@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
+from flan.checkpoints.foreign.hf_rope import read_scaling, rope_entries, scaling_values, unable
 from flan.models.config import ModelConfig
-from flan.models.rope_scaling import RopeScaling
 from flan.suggest import unknown_name
 
 
@@ -19,7 +20,10 @@ class Family:
       architecture: its class there.
       switches: `ModelConfig` entries beside the sizes.
       norm_offset: what its norms leave out of our scale.
-      tied: what `tie_word_embeddings` is where the file does not say.
+      tied: what `tie_word_embeddings` is where the file does not say; so the next ones:
+      activation: `hidden_act`.
+      head: `head_dim`; None: the width's share.
+      context: `max_position_embeddings`.
       slides: whether `sliding_window` counts without `use_sliding_window`.
     """
 
@@ -27,26 +31,28 @@ class Family:
     switches: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     norm_offset: float = 0.0
     tied: bool = False
+    activation: str = "silu"
+    head: int | None = None
+    context: int = 2048
     slides: bool = False
 
 
 FAMILIES = {
     "llama": Family("LlamaForCausalLM"),
-    "mistral": Family("MistralForCausalLM", slides=True),
-    "qwen2": Family("Qwen2ForCausalLM", {"qkv_bias": True}),
-    "qwen3": Family("Qwen3ForCausalLM", {"qk_norm": True}),
-    "gemma": Family("GemmaForCausalLM", {"scale_embeddings": True}, norm_offset=1.0, tied=True),
+    "mistral": Family("MistralForCausalLM", context=131_072, slides=True),
+    "qwen2": Family("Qwen2ForCausalLM", {"qkv_bias": True}, context=32_768),
+    "qwen3": Family("Qwen3ForCausalLM", {"qk_norm": True}, head=128, context=32_768),
+    "gemma": Family(
+        "GemmaForCausalLM",
+        {"scale_embeddings": True},
+        norm_offset=1.0,
+        tied=True,
+        activation="gelu_pytorch_tanh",
+        head=256,
+        context=8192,
+    ),
 }
-# Kind of `RopeScaling` -> transformers' names of its numbers.
-_SCALING = {
-    "linear": {"factor": "factor"},
-    "llama3": {
-        "factor": "factor",
-        "low_freq_factor": "low_frequency_factor",
-        "high_freq_factor": "high_frequency_factor",
-        "original_max_position_embeddings": "original_context",
-    },
-}
+_WINDOW = 4096  # transformers' `sliding_window` where the file does not say
 # transformers' names of our two gates; its plain "gelu" is the exact one, which is another.
 _ACTIVATIONS = {
     "silu": "silu",
@@ -64,14 +70,12 @@ def read_config(values: Mapping[str, Any]) -> tuple[Family, ModelConfig]:
     the network here does not have, naming it.
     """
     kind = values.get("model_type")
-    if kind not in FAMILIES:
+    if not isinstance(kind, str) or kind not in FAMILIES:
         raise ValueError(unknown_name("model_type", str(kind), FAMILIES))
     family = FAMILIES[kind]
-    activation = values.get("hidden_activation") or values.get("hidden_act", "silu")
-    if kind == "gemma":
-        # Its first files say "gelu" and mean the tanh form, which is what was trained.
-        activation = "gelu_pytorch_tanh" if activation == "gelu" else activation
-    _refuse(values, kind, activation)
+    rope = rope_entries(values)
+    activation = _activation(values, kind)
+    _refuse(values, kind, activation, rope)
 
     def size(name: str, default: Any = None) -> int:
         value = values.get(name)
@@ -81,26 +85,28 @@ def read_config(values: Mapping[str, Any]) -> tuple[Family, ModelConfig]:
         return value
 
     def real(name: str, default: float, among: Mapping[str, Any] = values) -> float:
-        value = among.get(name, default)
-        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+        value = among.get(name)
+        value = default if value is None else value
+        if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
             raise ValueError(f"{name} should be a number above 0, it is {value!r}")
-        return float(value)
+        return float(value) if value < 1e300 else math.inf  # which the network refuses
 
     heads, width = size("num_attention_heads"), size("hidden_size")
     kv_heads = size("num_key_value_heads", heads)
-    context = size("max_position_embeddings", 2048)
-    window = values.get("sliding_window")
+    context = trained = size("max_position_embeddings", family.context)
+    # A window that is null is none; one that is not there is the default.
+    window = values.get("sliding_window", _WINDOW)
     if window is not None and (family.slides or values.get("use_sliding_window")):
         # Up to the window's length nothing slides, and that far the network here is the same.
-        context = min(context, size("sliding_window"))
-    rope = _rope(values)
-    theta = real("rope_theta", 10_000.0, {**rope, **values})
+        context = min(context, size("sliding_window", _WINDOW))
+    # A Llama may have what Qwen2 has, under a switch.
+    biased = kind == "llama" and bool(values.get("attention_bias"))
     return family, ModelConfig(
         vocab_size=size("vocab_size"),
         num_layers=size("num_hidden_layers"),
         d_model=width,
         num_heads=heads,
-        d_head=size("head_dim", width // heads),
+        d_head=size("head_dim", family.head or width // heads),
         d_ff=size("intermediate_size"),
         num_kv_heads=None if kv_heads == heads else kv_heads,
         positions="rope",
@@ -108,16 +114,22 @@ def read_config(values: Mapping[str, Any]) -> tuple[Family, ModelConfig]:
         tie_embeddings=bool(values.get("tie_word_embeddings", family.tied)),
         scale_attention=True,
         scale_logits=False,
-        rope_theta=theta,
-        rope_scaling=_scaling(rope),
+        rope_theta=real("rope_theta", 10_000.0, rope),
+        rope_scaling=read_scaling(rope, trained),
         norm_epsilon=real("rms_norm_eps", 1e-6),
         context_length=context,
-        **family.switches,
+        **{**family.switches, **({"qkv_bias": True} if biased else {})},
     )
 
 
-def write_config(config: ModelConfig) -> tuple[Family, dict[str, Any]]:
+def write_config(
+    config: ModelConfig, *, qwen_tokenizer: bool = True
+) -> tuple[Family, dict[str, Any]]:
     """Family and `config.json` for a network, without token ids and dtype.
+
+    `transformers` reads the tokenizer of any Qwen2 as Qwen's own. A network with another one
+    (`qwen_tokenizer` is false) becomes a Llama whose `attention_bias` is true, which also
+    has a bias after attention: `out_biases` names these, they are zeros.
 
     T5's factors (`scale_logits`, no `scale_attention`) are left to whoever writes the weights.
     Raises ValueError where `transformers` has no such network, naming what stands against it.
@@ -137,6 +149,8 @@ def write_config(config: ModelConfig) -> tuple[Family, dict[str, Any]]:
         raise ValueError(
             f"this network has no counterpart in transformers: it has {', '.join(against)}"
         )
+    if kind == "qwen2" and not qwen_tokenizer:
+        kind = "llama"
     family = FAMILIES[kind]
     values: dict[str, Any] = {
         "architectures": [family.architecture],
@@ -153,59 +167,43 @@ def write_config(config: ModelConfig) -> tuple[Family, dict[str, Any]]:
         "rope_theta": config.rope_theta,
         "max_position_embeddings": config.context_length or 2048,
         "tie_word_embeddings": config.tie_embeddings,
-        "attention_bias": False,
+        "attention_bias": kind == "llama" and config.qkv_bias,
         "use_cache": True,
     }
     if config.rope_scaling is not None:
-        values["rope_scaling"] = _scaling_values(config.rope_scaling)
+        values["rope_scaling"] = scaling_values(config.rope_scaling)
     if kind == "gemma":
         values["hidden_activation"] = values["hidden_act"]
     return family, values
 
 
-def _rope(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What a file says of its rotary embedding: older ones `rope_scaling`, newer `rope_parameters`."""
-    found = values.get("rope_parameters") or values.get("rope_scaling") or {}
-    if not isinstance(found, dict):
-        raise ValueError(f"rope_parameters should be an object, it is {found!r}")
-    return found
+def out_biases(config: ModelConfig, values: Mapping[str, Any]) -> list[str]:
+    """Tensors of a `config.json`'s model that the network has no place for unless they are zeros."""
+    if values["model_type"] != "llama" or not config.qkv_bias:
+        return []
+    return [f"model.layers.{i}.self_attn.o_proj.bias" for i in range(config.num_layers)]
 
 
-def _scaling(rope: Mapping[str, Any]) -> RopeScaling | None:
-    kind = _scaling_kind(rope)
-    if kind == "default":
-        return None
-    entries = _SCALING[kind]
-    if missing := [theirs for theirs in entries if theirs not in rope]:
-        raise ValueError(f"rope_scaling of {kind!r} should have {', '.join(missing)}")
-    return RopeScaling(kind=kind, **{ours: rope[theirs] for theirs, ours in entries.items()})
+def _activation(values: Mapping[str, Any], kind: str) -> Any:
+    stated = values.get("hidden_act")
+    if kind == "gemma":
+        stated = values.get("hidden_activation") or stated
+        # Its first files say "gelu" and mean the tanh form, which is what was trained.
+        stated = "gelu_pytorch_tanh" if stated == "gelu" else stated
+    return FAMILIES[kind].activation if stated is None else stated
 
 
-def _scaling_kind(rope: Mapping[str, Any]) -> Any:
-    return rope.get("rope_type", rope.get("type", "default"))
-
-
-def _scaling_values(scaling: RopeScaling) -> dict[str, Any]:
-    entries = _SCALING[scaling.kind].items()
-    numbers = {theirs: getattr(scaling, ours) for theirs, ours in entries}
-    return {"rope_type": scaling.kind, **numbers}
-
-
-def _refuse(values: Mapping[str, Any], kind: str, activation: Any) -> None:
-    rope = _rope(values)
-    unable = []
-    scaling = _scaling_kind(rope)
-    if scaling not in ("default", *_SCALING):
-        unable.append(f"rotary frequencies scaled by {scaling!r}")
-    if rope.get("partial_rotary_factor", values.get("partial_rotary_factor", 1.0)) != 1.0:
-        unable.append("a rotation of part of each head")
-    if activation not in _ACTIVATIONS:
-        unable.append(f"activation {activation!r}")
-    if values.get("attention_bias") and kind != "qwen2":
-        unable.append("biases on all attention projections")
+def _refuse(values: Mapping[str, Any], kind: str, activation: Any, rope: Mapping[str, Any]) -> None:
+    against = unable(rope)
+    if not isinstance(activation, str) or activation not in _ACTIVATIONS:
+        against.append(f"activation {activation!r}")
+    if values.get("attention_bias") and kind not in ("llama", "qwen2"):
+        against.append("biases on all attention projections")
     if values.get("mlp_bias"):
-        unable.append("biases in its MLP")
-    if "quantization_config" in values:
-        unable.append("quantized weights")
-    if unable:
-        raise ValueError(f"this model has {', '.join(unable)}, which the network here does not")
+        against.append("biases in its MLP")
+    if values.get("use_bidirectional_attention"):
+        against.append("attention to later tokens")
+    if values.get("quantization_config") is not None:
+        against.append("quantized weights")
+    if against:
+        raise ValueError(f"this model has {', '.join(against)}, which the network here does not")

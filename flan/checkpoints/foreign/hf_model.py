@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import tokenizers
 
 from flan.checkpoints.foreign import names
-from flan.checkpoints.foreign.hf_config import read_config
+from flan.checkpoints.foreign.hf_config import out_biases, read_config
 from flan.checkpoints.foreign.import_model import ForeignModel
 from flan.checkpoints.foreign.safetensors_io import SafetensorsFiles
 from flan.data.hugging_face_vocabulary import (
@@ -19,6 +18,7 @@ from flan.data.hugging_face_vocabulary import (
     save_hugging_face,
 )
 from flan.data.sentencepiece_vocabulary import MODEL_FILE, SentencePieceVocabulary
+from flan.json_file import read_object
 
 CONFIG_FILE = "config.json"
 PIECES_FILE = "tokenizer.model"
@@ -62,6 +62,7 @@ def open_hugging_face(path: Path) -> ForeignModel:
         write_vocabulary=lambda folder: _write_vocabulary(path, folder),
         reads_start=_reads_start(path),
         files=source.files,
+        zeros=out_biases(config, values),
     )
 
 
@@ -96,10 +97,4 @@ def _read_object(path: Path, missing: dict[str, Any] | None = None) -> dict[str,
         if missing is not None:
             return missing
         raise FileNotFoundError(f"{path} is missing: expected a Hugging Face model folder")
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise ValueError(f"{path}: expected an object, got {type(value).__name__}")
-    return value
+    return read_object(path)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jax.numpy as jnp
@@ -22,8 +23,9 @@ from flan.data.vocabulary import Vocabulary, check_round_trip, load_vocabulary
 from flan.models.config import ModelConfig
 
 # An embedding may have more rows than there are tokens, for even shards. Beyond this the
-# tokenizer must be another model's.
+# tokenizer must be another model's; one that came with the weights gets more: a share.
 MOST_PADDING = 1024
+MOST_OWN_PADDING = 1 / 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +45,8 @@ class ForeignModel:
       notes: what its user should know.
       step: gradient steps that it has had, where that is known.
       opt_state: state of our optimizer, its arrays `LazyArray`s; None for none.
+      zeros: tensors that the network here has no place for, and that must hold zeros.
+      own_tokenizer: whether the tokenizer lay with the weights.
     """
 
     path: Path
@@ -57,12 +61,26 @@ class ForeignModel:
     notes: Sequence[str] = ()
     step: int = 0
     opt_state: Any = None
+    zeros: Sequence[str] = ()
+    own_tokenizer: bool = True
+
+    def notes_for(self, dtype: str) -> list[str]:
+        """What its user should know of parameters stored in `dtype`."""
+        notes = list(self.notes)
+        if dtype == "bfloat16" and any(p.change.offset for p in self.parameters):
+            # Theirs are small numbers around 0, ours lie around 1 and have one dtype with the rest.
+            notes.append("norms are rounded by bfloat16 as they are kept here; float32 keeps them")
+        return notes
 
 
 def check_tensors(model: ForeignModel) -> None:
     """CheckpointError listing tensors that are missing, of another shape, or of no use here."""
     infos = model.source.infos
     problems, used = [], set()
+    for name in model.zeros:
+        used.add(name)
+        if name in infos and np.any(model.source.read(name)):
+            problems.append(f"{name} is not zero, the network here has no place for it")
     for parameter in model.parameters:
         for name in parameter.parts:
             used.add(name)
@@ -84,12 +102,14 @@ def check_tensors(model: ForeignModel) -> None:
         raise CheckpointError(f"{model.path} is no sound {model.kind}: {shown}{more}")
 
 
-def check_vocabulary_size(vocabulary: Vocabulary, config: ModelConfig, path: Path) -> None:
+def check_vocabulary_size(vocabulary: Vocabulary, model: ForeignModel) -> None:
     """CheckpointError for a tokenizer that cannot be the network's."""
+    config = model.config
     padding = config.vocab_size - vocabulary.vocab_size
-    if not 0 <= padding < MOST_PADDING:
+    share = int(config.vocab_size * MOST_OWN_PADDING) if model.own_tokenizer else 0
+    if not 0 <= padding < max(MOST_PADDING, share):
         raise CheckpointError(
-            f"{path}: the tokenizer has {vocabulary.vocab_size:,} tokens, the embedding "
+            f"{model.path}: the tokenizer has {vocabulary.vocab_size:,} tokens, the embedding "
             f"{config.vocab_size:,} rows: it is another model's"
         )
 
@@ -99,6 +119,7 @@ def import_model(
     out: Path,
     *,
     dtype: str = "float32",
+    files: Mapping[str, bytes] = MappingProxyType({}),
     on_progress: Callable[[int], Any] = lambda parts: None,
 ) -> None:
     """Writes a model folder: sizes, vocabulary, parameters, and where they come from.
@@ -107,6 +128,7 @@ def import_model(
       model: what was found.
       out: the folder, which must not be there.
       dtype: of the stored parameters, `float32` or `bfloat16`.
+      files: more files of the folder, by name.
       on_progress: called with the number of tensors finished since its last call.
 
     Raises:
@@ -122,7 +144,7 @@ def import_model(
         (folder / layout.VOCABULARY).mkdir()
         model.write_vocabulary(folder / layout.VOCABULARY)
         vocabulary = load_vocabulary(folder / layout.VOCABULARY)
-        check_vocabulary_size(vocabulary, config, model.path)
+        check_vocabulary_size(vocabulary, model)
         lost = check_round_trip(vocabulary)
         metadata = {
             "vocabulary_fingerprint": vocabulary.fingerprint,
@@ -133,9 +155,10 @@ def import_model(
                 "kind": model.kind,
                 "path": model.path.name,
                 "sha256": files_fingerprint(model.files),
-                "notes": list(model.notes),
+                "notes": model.notes_for(dtype),
             },
         }
+        atomic.write_files(folder, files)
         layout.write_model_config(folder, config)
         save_parameters(
             folder,
@@ -170,7 +193,10 @@ def _fill(
     for layer, name in enumerate(parameter.parts):
         part = source.read(name)
         assert part.shape == parameter.part_shape, (name, part.shape)
-        if not np.isfinite(part).all():
-            raise CheckpointError(f"{name} holds numbers that are not finite")
-        out[layer if parameter.stacked else ...] = parameter.change.to_ours(part)
+        place = out[layer] if parameter.stacked else out
+        with np.errstate(over="ignore"):
+            place[...] = parameter.change.to_ours(part)
+        # After the change of dtype: what is finite in the file may be too large for it.
+        if not np.isfinite(place).all():
+            raise CheckpointError(f"{name} holds numbers that are not finite in {out.dtype}")
         on_progress(1)

@@ -76,16 +76,6 @@ GGUF = {
     "head": "output.weight",
 }
 
-# Several times those of the largest models there are.
-_LARGEST = {
-    "num_layers": 1_000,
-    "vocab_size": 1 << 23,
-    "d_model": 1 << 18,
-    "d_ff": 1 << 20,
-    "num_heads": 1 << 12,
-    "d_head": 1 << 12,
-}
-
 
 @dataclasses.dataclass(frozen=True)
 class Change:
@@ -175,12 +165,7 @@ def parameters(
       names: `HUGGING_FACE` or `GGUF`.
       interleaved: queries and keys have interleaved rotary halves.
       norm_offset: what the layout leaves out of each norm's scale.
-
-    Raises ValueError for sizes that only a damaged or hostile file states.
     """
-    for field, most in _LARGEST.items():
-        if getattr(config, field) > most:
-            raise ValueError(f"{field} {getattr(config, field):,} is beyond any model's: {most:,}")
     slots = {path: slot for slot, path in OURS.items()}
     found = []
     for path, shape in parameter_shapes(config).items():

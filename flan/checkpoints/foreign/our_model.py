@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from flan.checkpoints import layout
+from flan.checkpoints.agreement import check_agreement
 from flan.checkpoints.foreign.names import parameter_shapes
 from flan.checkpoints.manager import CheckpointError, CheckpointManager
 from flan.data.vocabulary import load_vocabulary
@@ -60,6 +61,7 @@ class OurModel:
         self.shapes = parameter_shapes(self.config)
         self._manager = CheckpointManager(self.path, read_only=True)
         self.step, self.metadata = self._manager.metadata(named)
+        check_agreement(self._manager, stored, self.step)
         self.vocabulary_dir = self.path / layout.VOCABULARY
         self.vocabulary = load_vocabulary(self.vocabulary_dir)
         if self.vocabulary.vocab_size > self.config.vocab_size:

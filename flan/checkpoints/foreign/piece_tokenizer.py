@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import tokenizers
-from tokenizers import decoders, models, normalizers
+from tokenizers import AddedToken, decoders, models, normalizers
 
 SPACE_MARK = "\u2581"
 # SentencePiece's piece types.
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
+# Characters of a piece. SentencePiece makes pieces of 16, its models have some of 100; each
+# way to make a piece of two is tried, which takes the square of this.
+_LONGEST = 1_000
 
 
 def piece_tokenizer(
@@ -24,8 +27,14 @@ def piece_tokenizer(
       space_first: a space is put before a text.
 
     Special and user-defined pieces are left for the caller to add. Raises ValueError
-    without an unknown piece.
+    without an unknown piece, for scores that are no numbers and for an endless piece.
     """
+    if not all(isinstance(score, int | float) and score == score for score in scores):
+        raise ValueError("the pieces' scores should be numbers")
+    if longest := next((piece for piece in pieces if len(piece) > _LONGEST), None):
+        raise ValueError(
+            f"a piece has {len(longest):,} characters ({longest[:20]!r}...), more than {_LONGEST:,}"
+        )
     unknown = [i for i, kind in enumerate(types) if kind == UNKNOWN]
     if not unknown:
         raise ValueError("none of the pieces is the unknown one")
@@ -45,6 +54,19 @@ def piece_tokenizer(
         steps.append(decoders.Strip(" ", 1, 0))
     tokenizer.decoder = decoders.Sequence(steps)
     return tokenizer
+
+
+def defined_piece(piece: str, space_first: bool) -> AddedToken:
+    """A user-defined piece for `add_tokens`: a text is cut wherever it stands.
+
+    Raises ValueError for one with a space where a space is put before a text: `tokenizers`
+    would put one before the piece as well.
+    """
+    spaces = SPACE_MARK in piece or " " in piece
+    if spaces and space_first:
+        raise ValueError(f"the user-defined piece {piece!r} cannot be kept: it has a space")
+    # Looked for in the text whose spaces are marks already, which is how pieces are written.
+    return AddedToken(piece, normalized=spaces)
 
 
 def _merges(

@@ -18,6 +18,7 @@ import numpy as np
 
 from flan.checkpoints.foreign.tensors import TensorInfo
 from flan.data import atomic
+from flan.json_file import read_object
 
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
@@ -89,7 +90,7 @@ def _find(path: Path) -> tuple[list[Path], dict[str, Path]]:
             return [path / SINGLE_FILE], {}
         raise FileNotFoundError(f"{path} has neither {SINGLE_FILE} nor {INDEX_FILE}")
     try:
-        index = json.loads((path / INDEX_FILE).read_text(encoding="utf-8"))
+        index = read_object(path / INDEX_FILE)
         stated = {str(tensor): str(file) for tensor, file in index["weight_map"].items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path / INDEX_FILE}: no index of tensors: {error!r}") from error

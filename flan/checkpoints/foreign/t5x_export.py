@@ -11,6 +11,7 @@ import functools
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
@@ -32,7 +33,11 @@ MODEL_GIN = "model.gin"
 
 
 def export_t5x(
-    model: OurModel, out: Path, *, on_progress: Callable[[int], Any] = lambda tensors: None
+    model: OurModel,
+    out: Path,
+    *,
+    files: Mapping[str, bytes] = MappingProxyType({}),
+    on_progress: Callable[[int], Any] = lambda tensors: None,
 ) -> bool:
     """Writes a folder for T5X; returns whether the optimizer's state is in it.
 
@@ -40,6 +45,7 @@ def export_t5x(
       model: the checkpoint. Without Adafactor's state, T5X's starts afresh, at the
         checkpoint's step.
       out: the folder, which must not be there.
+      files: more files of the folder, by name.
       on_progress: called with the number of parameters finished since its last call.
 
     Memory holds one parameter at a time. Raises ValueError for numbers that are not finite;
@@ -48,6 +54,7 @@ def export_t5x(
     if out.exists():
         raise ValueError(f"{out} is there already: give another folder")
     with atomic.new_folder(out) as folder:
+        atomic.write_files(folder, files)
         shutil.copytree(model.vocabulary_dir, folder / layout.VOCABULARY)
         (folder / MODEL_GIN).write_text(model_gin(model.config), encoding="utf-8")
         return write_t5x(model, folder, model.step, on_progress=on_progress)
@@ -126,5 +133,10 @@ def _array(
 
 def model_gin(config: ModelConfig) -> str:
     """The network's sizes and switches as gin text, like `configs/models/*.gin`."""
-    lines = [f"ModelConfig.{name} = {value!r}" for name, value in config.to_json().items()]
+    values = config.to_json()
+    scaling = values.pop("rope_scaling")
+    lines = [f"ModelConfig.{name} = {value!r}" for name, value in values.items()]
+    if scaling is not None:  # an object, which gin makes of its own settings
+        lines += ["ModelConfig.rope_scaling = @RopeScaling()", ""]
+        lines += [f"RopeScaling.{name} = {value!r}" for name, value in scaling.items()]
     return "\n".join(["MODEL = @ModelConfig()", "", *lines, ""])

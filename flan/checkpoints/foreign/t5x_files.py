@@ -124,7 +124,13 @@ def _zarr(path: Path, keys: tuple[str, ...]) -> StoredArray:
     folder = path / ".".join(keys)
     if folder.parent != path or not folder.is_dir():
         raise ValueError(f"{path}: the array {'/'.join(keys)} is missing ({folder.name}/)")
-    spec = {"driver": "zarr", "kvstore": {"driver": "file", "path": f"{folder.resolve()}/"}}
+    spec = {
+        "driver": "zarr",
+        "kvstore": {"driver": "file", "path": f"{folder.resolve()}/"},
+        # A piece of a parameter that has no file was lost. (Others may leave out pieces of
+        # an optimizer's statistics that are zeros alone, T5X does not.)
+        "fill_missing_data_reads": keys[0] != "target",
+    }
     try:
         array = ts.open(spec, open=True, read=True).result()
     except ValueError as error:

@@ -13,12 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
+from flan.checkpoints.foreign.hf_model import TOKENIZER_CONFIGS
 from flan.checkpoints.foreign.import_model import ForeignModel
 from flan.checkpoints.foreign.names import Change, Parameter, parameter_shapes
 from flan.checkpoints.foreign.t5x_files import StoredArray, open_arrays
 from flan.checkpoints.foreign.t5x_optimizer import read_adafactor
 from flan.checkpoints.foreign.tensors import TensorInfo
-from flan.data.sentencepiece_vocabulary import MODEL_FILE
+from flan.data.hugging_face_vocabulary import HuggingFaceVocabulary, save_hugging_face
+from flan.data.sentencepiece_vocabulary import DESCRIPTION_FILE, MODEL_FILE
 from flan.data.vocabulary import load_vocabulary
 from flan.models.config import ModelConfig
 
@@ -117,6 +119,7 @@ def open_t5x(path: Path, vocabulary: Path | None) -> ForeignModel:
         notes=notes,
         step=stored.step or 0,
         opt_state=optimizer.state,
+        own_tokenizer=False,
     )
 
 
@@ -168,7 +171,15 @@ def _describe(arrays: Mapping[str, StoredArray], layers: list[int]) -> tuple[_Ar
 
 
 def _copy_vocabulary(path: Path, folder: Path) -> None:
-    if path.is_dir():
-        shutil.copytree(path, folder, dirs_exist_ok=True)
+    """Writes a vocabulary's own files; what else lies beside them stays there."""
+    vocabulary = load_vocabulary(path)
+    beside: tuple[str, ...] = TOKENIZER_CONFIGS
+    if isinstance(vocabulary, HuggingFaceVocabulary):
+        save_hugging_face(vocabulary, folder)
     else:
-        shutil.copyfile(path, folder / MODEL_FILE)
+        (folder / MODEL_FILE).write_bytes(vocabulary.model)
+        beside = (DESCRIPTION_FILE,) if path.is_dir() else ()
+    for name in beside:
+        file = (path if path.is_dir() else path.parent) / name
+        if file.is_file():
+            shutil.copyfile(file, folder / name)

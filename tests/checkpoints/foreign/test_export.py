@@ -74,10 +74,14 @@ def test_ours_to_hugging_face_and_back_is_exact(name, tmp_path):
     architecture = export_model(OurModel(ours), tmp_path / "hf", max_shard_bytes=60_000)
     values = json.loads((tmp_path / "hf" / "config.json").read_text())
     assert values["architectures"] == [architecture]
-    assert architecture.lower().startswith(name.split("_")[0])
+    # This tokenizer is not Qwen's, so that its network becomes a Llama with biases.
+    assert architecture.lower().startswith(name.split("_")[0].replace("qwen2", "llama"))
     source = SafetensorsFiles(tmp_path / "hf")
     assert len(source.files) > 3
     expected = hugging_face_tensors(config, flat)
+    if name == "qwen2":
+        out = "model.layers.{}.self_attn.o_proj.bias"
+        expected |= {out.format(i): np.zeros(64, np.float32) for i in range(3)}
     assert source.infos.keys() == expected.keys()
     for key, x in expected.items():
         np.testing.assert_array_equal(source.read(key), x)
@@ -89,6 +93,31 @@ def test_ours_to_hugging_face_and_back_is_exact(name, tmp_path):
         back.metadata["vocabulary_fingerprint"] == load_vocabulary(ours / "vocabulary").fingerprint
     )
     jax.tree.map(np.testing.assert_array_equal, back.params, as_tree(flat))
+
+
+def test_biases_with_qwens_own_tokenizer_are_a_qwen2(tmp_path):
+    from flan.checkpoints.foreign.gguf_tokenizer import CUTTINGS, _byte_level
+
+    plain = json.loads(byte_level_tokenizer().to_str())
+    tokens = sorted(plain["model"]["vocab"], key=plain["model"]["vocab"].__getitem__)
+    merges = [" ".join(pair) for pair in plain["model"]["merges"]]
+    content = json.loads(_byte_level(tokens, merges, CUTTINGS["qwen2"]).to_str())
+    content["added_tokens"] = plain["added_tokens"]
+    config, flat = FAMILIES["qwen2"], random_parameters(FAMILIES["qwen2"])
+    ours = model_folder(tmp_path / "ours", config, flat, {"reads_start": False})
+    vocabulary = HuggingFaceVocabulary(json.dumps(content), 2, 1, 0)
+    save_hugging_face(vocabulary, ours / "vocabulary")
+    named = ours / "vocabulary" / "tokenizer_config.json"
+    named.write_text(json.dumps({"tokenizer_class": "Qwen2Tokenizer"}))
+    for folder, reads_start, architecture, tokenizer in (
+        ("qwen", False, "Qwen2ForCausalLM", "Qwen2Tokenizer"),
+        ("starts", True, "LlamaForCausalLM", "PreTrainedTokenizerFast"),
+    ):
+        model = OurModel(ours)
+        model.metadata["reads_start"] = reads_start
+        assert export_model(model, tmp_path / folder) == architecture
+        written = json.loads((tmp_path / folder / "tokenizer_config.json").read_text())
+        assert written["tokenizer_class"] == tokenizer
 
 
 def test_t5s_factors_are_folded_into_the_weights(tmp_path, sentencepiece):

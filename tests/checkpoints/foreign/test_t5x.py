@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import shutil
 
 import jax
 import numpy as np
 import pytest
-from foreign_models import as_tree, random_parameters
+from foreign_models import as_tree, byte_level_tokenizer, random_parameters
 
 from flan.checkpoints.foreign.detect import detect, open_foreign
 from flan.checkpoints.foreign.import_model import import_model
 from flan.checkpoints.inference import load_for_inference
 from flan.checkpoints.manager import quiet_orbax
-from flan.data.vocabulary import train_sentencepiece
+from flan.data.vocabulary import load_vocabulary, train_sentencepiece
 from flan.models.config import ModelConfig
 
 quiet_orbax()
@@ -127,6 +129,57 @@ def test_what_is_wrong_is_said(vocabulary, tmp_path):
         open_foreign("t5x", folder, vocabulary)
     (folder / "checkpoint").write_bytes(b"\x80\x04")
     with pytest.raises(ValueError, match="is no T5X checkpoint"):
+        open_foreign("t5x", folder, vocabulary)
+
+
+def test_only_a_vocabularys_own_files_are_copied(vocabulary, tmp_path):
+    write_msgpack(tmp_path / "checkpoint_1", per_layer(random_parameters(CONFIG)))
+    tokenizer = tmp_path / "hf"
+    tokenizer.mkdir()
+    (tokenizer / "tokenizer.json").write_text(byte_level_tokenizer().to_str())
+    (tokenizer / "tokenizer_config.json").write_text('{"eos_token": "<|im_end|>"}')
+    (tokenizer / "weights.bin").write_bytes(b"0" * 1000)
+    own = tmp_path / "own"
+    shutil.copytree(vocabulary, own)
+    (own / "junk.bin").write_bytes(b"0" * 1000)
+    for place, files in (
+        (tokenizer, ["tokenizer.json", "tokenizer_config.json", "vocabulary.json"]),
+        (
+            tokenizer / "tokenizer.json",
+            ["tokenizer.json", "tokenizer_config.json", "vocabulary.json"],
+        ),
+        (own, ["sentencepiece.model", "vocabulary.json"]),
+        (own / "sentencepiece.model", ["sentencepiece.model"]),
+    ):
+        out = tmp_path / "out"
+        out.mkdir()
+        open_foreign("t5x", tmp_path / "checkpoint_1", place).write_vocabulary(out)
+        assert sorted(p.name for p in out.iterdir()) == files
+        assert load_vocabulary(out).fingerprint == load_vocabulary(place).fingerprint
+        shutil.rmtree(out)
+
+
+def test_a_lost_piece_of_a_parameter_is_no_zeros(vocabulary, tmp_path):
+    folder = tmp_path / "checkpoint_1"
+    write_msgpack(folder, per_layer(random_parameters(CONFIG)))
+    wo = folder / "target.decoder.layers_1.mlp.wo.kernel"
+    for piece in wo.iterdir():
+        if piece.name != ".zarray":
+            piece.unlink()
+    model = open_foreign("t5x", folder, vocabulary)
+    with pytest.raises(ValueError, match=r"layers_1.mlp.wo.kernel cannot be read"):
+        import_model(model, tmp_path / "ours")
+    assert not (tmp_path / "ours").exists()
+
+
+def test_sizes_beyond_any_model_are_refused(vocabulary, tmp_path):
+    folder = tmp_path / "checkpoint_1"
+    write_msgpack(folder, per_layer(random_parameters(CONFIG)))
+    for array in folder.glob("target.decoder.layers_*.mlp.w*"):
+        stated = json.loads((array / ".zarray").read_text())
+        stated["shape"] = [n if n == 32 else 1 << 22 for n in stated["shape"]]
+        (array / ".zarray").write_text(json.dumps(stated))
+    with pytest.raises(ValueError, match="d_ff 4,194,304 is beyond any model"):
         open_foreign("t5x", folder, vocabulary)
 
 
