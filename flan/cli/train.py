@@ -13,8 +13,8 @@ without them. All need the same MODEL_DIR, on a disk that they share.
 With --engine=t5x an installed T5X (docs/t5x.md) takes the steps, on the same batches from the
 same state; either engine goes on where the other left off.
 
-exit codes: 0 done, 1 T5X failed, 2 a mistake in the settings, 3 the loss became NaN or
-infinite, 75 stopped by SIGTERM after saving (run the same command again to go on).
+exit codes: 0 done, 1 T5X failed, 2 a mistake in the settings, 3 loss, parameters or dev scores
+became NaN or infinite, 75 stopped by SIGTERM after saving (run the same command again to go on).
 """
 
 from __future__ import annotations
