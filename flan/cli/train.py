@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import logging
 import os
 import sys
@@ -103,11 +104,15 @@ def run(args: argparse.Namespace) -> int:
         return 0
 
     from flan import processes
+    from flan.checkpoints.manager import RUNTIME_SETTINGS
     from flan.training.run import run as run_training
     from flan.training.signals import Preempted, sigterm_ends
     from flan.training.window import NonFiniteLossError
 
     config = gin_edge.build(configurable["RunConfig"])
+    if config.model is None:
+        over = gin_edge.settings_of("ModelConfig", RUNTIME_SETTINGS)
+        config = dataclasses.replace(config, over_model=over)
     processes.connect(
         args.coordinator_address, args.num_processes, args.process_id, args.distributed
     )

@@ -74,7 +74,7 @@ def run(
         )
     partitioning.check_batch(mesh, part)
     initial = _path(config.initial_checkpoint_path)
-    wanted = choose_model(config.model, config.adapter, initial)
+    wanted = choose_model(config.model, config.over_model, config.adapter, model_dir, initial)
 
     vocabulary_dir = choose_vocabulary(
         config.vocabulary, model_dir, initial, config.data.vocabulary
@@ -86,7 +86,8 @@ def run(
     before = metadata_before(
         model_dir, model_config, vocabulary, optimizer, abstract, config.on_damaged
     )
-    if initial:
+    # A run that goes on has all it needs, though its initial checkpoint may be gone.
+    if initial and before is None:
         check_initial(initial, model_config, vocabulary)
 
     data = config.data.open(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from flan.data.dev_examples import DevExamples
 from flan.data.receipt import Receipt
@@ -74,7 +75,9 @@ class RunConfig:
     Attributes:
       model_dir: where checkpoints, logs and the configuration go.
       data: where batches come from.
-      model: the network; None takes the initial checkpoint's.
+      model: the network; None takes the initial checkpoint's, or that of the run to go on with.
+      over_model: where `model` is None, settings to lay over what is taken: entries of
+        `ModelConfig`, of which only those that leave the parameters as they are may differ.
       adapter: what is trained on a frozen network, which `initial_checkpoint_path` has to
         give; None trains all parameters.
       loop: steps and periods.
@@ -97,6 +100,7 @@ class RunConfig:
     data: DataConfig
     loop: LoopConfig
     model: ModelConfig | None = None
+    over_model: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     adapter: Adapter | None = None
     batch_size: int = 8
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
