@@ -14,6 +14,11 @@ from flan.data.training_record import RECORD_FILE, ROWS_FILE, TrainingRecord, re
 METADATA = "training_data"  # the entry of a checkpoint's metadata
 
 
+def is_prefix_lm(metadata: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint's metadata say that it was trained to read inputs both ways."""
+    return bool(metadata.get("objective", {}).get("prefix_lm", False))
+
+
 def checkpoint_record(path: Path, step: int | None = None) -> TrainingRecord | None:
     """The record in a checkpoint, else in its model folder; None where there is none.
 

@@ -110,6 +110,7 @@ def run(
         "initial_checkpoint_path": config.initial_checkpoint_path,
         "model": model_config.to_json(),
         "optimizer": optimizer,
+        "objective": {"prefix_lm": config.step.prefix_lm},
         "gin": operative_config() if operative_config else "",
     }
     record = None
