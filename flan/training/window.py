@@ -87,11 +87,11 @@ class Window:
     ) -> dict[str, float]:
         count = len(fetched)
         targets = sum(m["targets"] for m in fetched)
-        means = {
+        means = {}
+        if targets:  # without any there is no loss, rather than one of 0
             # Each target token counts the same, whatever batch it came in.
-            name: sum(m[name] * m["targets"] for m in fetched) / max(targets, 1.0)
-            for name in ("loss", "accuracy")
-        }
+            for name in ("loss", "accuracy"):
+                means[name] = sum(m[name] * m["targets"] for m in fetched) / targets
         means |= {
             "grad_norm": sum(m["grad_norm"] for m in fetched) / count,
             "param_norm": fetched[-1]["param_norm"],
@@ -140,7 +140,8 @@ def check_scores(step: int, scores: dict[str, float]) -> None:
 
 def shown(means: dict[str, float]) -> str:
     """A window's means for the progress bar, which tells the time left itself."""
-    text = f"loss {means['loss']:.3f}, {means['tokens_per_second']:,.0f} tokens/s"
+    loss = f"loss {means['loss']:.3f}" if "loss" in means else "no tokens with loss"
+    text = f"{loss}, {means['tokens_per_second']:,.0f} tokens/s"
     return f"{text}, MFU {means['mfu']:.1%}" if "mfu" in means else text
 
 

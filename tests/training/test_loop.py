@@ -193,6 +193,16 @@ def test_a_window_tells_speed_utilization_time_left_and_learning_rate():
     assert "MFU" in shown(means)
 
 
+def test_a_window_without_loss_tokens_has_no_loss():
+    window = Window(Reporting(2))
+    metrics = {"loss": 0.0, "accuracy": 0.0, "targets": 0.0, "tokens": 80.0}
+    window.add(1, {**metrics, "grad_norm": 0.0, "param_norm": 3.0})
+    _, means = window.flush()
+    assert not {"loss", "accuracy"} & means.keys()
+    assert means["targets_per_step"] == 0
+    assert shown(means).startswith("no tokens with loss, ")
+
+
 @pytest.mark.parametrize("steps", ["5", "0:3", "7:5", "a:b", "1:2:3"])
 def test_a_profile_of_impossible_steps_is_refused(steps):
     with pytest.raises(ValueError, match="PROFILE_STEPS must be 'START:STOP'"):
