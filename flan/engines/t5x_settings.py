@@ -31,7 +31,7 @@ _UNDERSTOOD = {
         *("scale_by_parameters", "decay_rate", "clip_update", "momentum", "weight_decay"),
         *("weight_decay_lr_exponent", "beta1", "beta2", "epsilon"),
     },
-    "StepConfig": {"loss", "seed"},
+    "StepConfig": {"loss"},
     "MeshConfig": {"data", "model"},
 }
 

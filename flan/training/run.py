@@ -147,7 +147,7 @@ def run(
         else:
             _describe(config, model_dir, model_config, vocabulary_dir, data, metadata, mesh, first)
             step = make_train_step(
-                model_config, tx, _seeded(config), mesh, config.mesh, data.max_targets
+                model_config, tx, seeded(config), mesh, config.mesh, data.max_targets
             )
             writer = MetricsWriter(model_dir, start_step=first, wandb=wandb)
             try:
@@ -180,8 +180,10 @@ def _path(text: str | None) -> Path | None:
     return Path(text).expanduser() if text else None
 
 
-def _seeded(config: RunConfig) -> StepConfig:
-    return dataclasses.replace(config.step, seed=config.seed)
+def seeded(config: RunConfig) -> StepConfig:
+    """The settings of a step, whose dropout has the run's seed where it has none of its own."""
+    own = config.step.seed
+    return dataclasses.replace(config.step, seed=config.seed if own is None else own)
 
 
 def _evaluation(

@@ -15,7 +15,7 @@ from flan.partitioning import MeshConfig
 from flan.training.loop import BatchSource, LoopConfig
 from flan.training.optimizer import OptimizerConfig
 from flan.training.resume import OnDamaged
-from flan.training.step import StepConfig
+from flan.training.step import StepConfig, check_seed
 
 
 class OpenData(BatchSource, Protocol):
@@ -89,7 +89,7 @@ class RunConfig:
         the run starts from; step and optimizer start anew.
       vocabulary: a vocabulary folder; by default the initial checkpoint's, else one that
         is trained on the data.
-      seed: of initialization, data order and dropout.
+      seed: of initialization, data order and dropout; below 2**32.
       on_damaged: a damaged newest checkpoint is refused (`error`), or set aside to go on
         from the newest sound one (`previous`).
       eval_rows: dev rows of each dataset that an evaluation scores at most.
@@ -116,5 +116,6 @@ class RunConfig:
     def __post_init__(self) -> None:
         if self.on_damaged not in ("error", "previous"):
             raise ValueError(f"ON_DAMAGED must be 'error' or 'previous', got {self.on_damaged!r}")
+        check_seed("SEED", self.seed)
         if self.eval_rows < 1:
             raise ValueError(f"EVAL_ROWS must be 1 or more, got {self.eval_rows}")
