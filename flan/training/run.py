@@ -140,11 +140,11 @@ def run(
             state = restore_newest(manager, abstract, config.on_damaged)
             log.info("resuming %s at step %d", model_dir, int(state.step))
         first = int(state.step)
-        if record is not None:
-            metadata[RECORD] = record.write(model_dir).to_json()
         if first >= config.loop.steps:
             log.warning("%s has reached step %d already: nothing to do", model_dir, first)
         else:
+            if record is not None:
+                metadata[RECORD] = record.write(model_dir).to_json()
             _describe(config, model_dir, model_config, vocabulary_dir, data, metadata, mesh, first)
             step = make_train_step(
                 model_config, tx, seeded(config), mesh, config.mesh, data.max_targets

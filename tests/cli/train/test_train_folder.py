@@ -92,6 +92,10 @@ def test_a_second_call_has_nothing_to_do_and_a_longer_run_goes_on(flags, trained
     assert json.loads((copy / layout.RECEIPT_FILE).read_text())["steps"] == 8
     steps = [line["step"] for line in read_metrics(copy / layout.METRICS_FILE)]
     assert steps == [2, 4, 6, 8]
+    # Asked for fewer steps than there are, it still tells of all of them.
+    assert main([*flags, f"--model_dir={copy}"]) == 0
+    assert read_record(copy).runs[0].steps == 8
+    assert json.loads((copy / layout.RECEIPT_FILE).read_text())["steps"] == 8
 
 
 def test_training_starts_from_a_checkpoint_whose_sizes_need_not_be_told(
