@@ -241,6 +241,7 @@ def _describe(
         atomic.write_file(model_dir / layout.CONFIG_FILE, metadata["gin"].encode())
         if data.receipt is not None:
             write_receipt(model_dir, data.receipt)
+    warn_of_rounding(model_config)
     shape = " x ".join(f"{name} {size}" for name, size in mesh.shape.items() if size > 1)
     log.info(
         "%s parameters, %s, steps %d to %d, %d rows a batch, in %s",
@@ -251,6 +252,16 @@ def _describe(
         config.batch_size,
         model_dir,
     )
+
+
+def warn_of_rounding(model_config: ModelConfig) -> None:
+    """Warns where parameters that train are kept in bfloat16; docs/decisions.md has figures."""
+    if model_config.param_dtype == "bfloat16" and model_config.adapter is None:
+        log.warning(
+            "*** param_dtype is bfloat16: updates far smaller than a parameter are rounded away. At "
+            "a learning rate of 3e-5 most of them are. --gin.ModelConfig.param_dtype=float32 keeps "
+            "them, and dtype=bfloat16 computes as fast with it ***"
+        )
 
 
 def _counted(model_config: ModelConfig) -> str:

@@ -8,12 +8,13 @@ import jax
 import numpy as np
 import pytest
 
+from flan.models.adapters import Lora
 from flan.models.loss import LossConfig
 from flan.partitioning import MeshConfig, make_mesh
 from flan.testing.tiny import TINY_MODEL, EchoData
 from flan.training.loop import LoopConfig
 from flan.training.optimizer import OptimizerConfig, make_optimizer
-from flan.training.run import seeded
+from flan.training.run import seeded, warn_of_rounding
 from flan.training.settings import RunConfig
 from flan.training.state import create_state
 from flan.training.step import StepConfig, make_train_step, put_batch
@@ -83,6 +84,15 @@ def test_the_norm_of_bfloat16_parameters_is_summed_in_float32():
     norm = np.sqrt(sum(np.square(p).sum() for p in leaves))
     assert metrics["param_norm"].dtype == np.float32
     assert float(metrics["param_norm"]) == pytest.approx(norm, rel=1e-5)
+
+
+def test_parameters_in_bfloat16_are_warned_of_where_they_train(caplog):
+    model = dataclasses.replace(TINY_MODEL, param_dtype="bfloat16")
+    warn_of_rounding(TINY_MODEL)
+    warn_of_rounding(dataclasses.replace(model, adapter=Lora()))
+    assert not caplog.messages
+    warn_of_rounding(model)
+    assert "rounded away" in caplog.text
 
 
 def test_a_steps_own_seed_wins_over_the_runs():
