@@ -7,12 +7,13 @@ names that gin files use (`ModelConfig`, `OptimizerConfig`, ...).
 from __future__ import annotations
 
 import ast
+import copy
 import functools
 import inspect
 import os
 import re
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ _REGISTERED: dict[str, Callable[..., Any]] = {}
 # How gin says that a macro, or a parameter, was left at %gin.REQUIRED.
 _REQUIRED = re.compile(r"([\w.]+?)(?:/macro\.value)? set to `%gin\.REQUIRED`")
 _NAME = re.compile(r"[A-Za-z_][\w./]*")
+# `Configurable.parameter` of each binding of the last `parse`, files left out.
+_GIVEN: set[str] = set()
 
 
 def register(configurables: dict[str, Callable[..., Any]]) -> dict[str, Callable[..., Any]]:
@@ -45,15 +48,9 @@ def _type_checked(target: Callable[..., Any]) -> Callable[..., Any]:
 
     Without it a word where a number belongs would fail somewhere inside.
     """
-    hints = typing.get_type_hints(target)
 
     def checked(**settings: Any) -> Any:
-        for name, value in settings.items():
-            hint = hints.get(name, Any)
-            if not fits(value, hint):
-                raise ValueError(
-                    f"{target.__name__}.{name} must be {described(hint)}, got {value!r}"
-                )
+        _check_types(target, settings)
         return target(**settings)
 
     # Gin reads the signature to know which settings there are; all are given by name.
@@ -61,6 +58,14 @@ def _type_checked(target: Callable[..., Any]) -> Callable[..., Any]:
     checked.__name__ = checked.__qualname__ = target.__name__
     checked.__doc__, checked.__module__ = target.__doc__, target.__module__
     return checked
+
+
+def _check_types(target: Callable[..., Any], settings: dict[str, Any]) -> None:
+    hints = typing.get_type_hints(target)
+    for name, value in settings.items():
+        hint = hints.get(name, Any)
+        if not fits(value, hint):
+            raise ValueError(f"{target.__name__}.{name} must be {described(hint)}, got {value!r}")
 
 
 def parse(files: Sequence[str], bindings: Sequence[str]) -> None:
@@ -75,6 +80,7 @@ def parse(files: Sequence[str], bindings: Sequence[str]) -> None:
       ValueError: a file or binding that gin cannot read, or that sets something unknown.
     """
     gin.clear_config()
+    _GIVEN.clear()
     root = resource_dir("configs").parent
     paths = [str(_find(name, root)) for name in files]
     folders = dict.fromkeys(str(Path(path).resolve().parent) for path in paths)
@@ -86,6 +92,7 @@ def parse(files: Sequence[str], bindings: Sequence[str]) -> None:
         gin.parse_config_files_and_bindings(paths, [], finalize_config=False)
         for binding in bindings:
             gin.parse_config(_statement(binding))
+            _GIVEN.add(binding.partition("=")[0].strip().removeprefix("flan."))
         gin.finalize()
     except (ValueError, SyntaxError, OSError, RuntimeError) as error:
         if required := _REQUIRED.search(str(error)):
@@ -157,6 +164,27 @@ def build(configurable: Callable[..., Any]) -> Any:
         # Gin appends the chain of configurables that led there.
         text = " ".join(str(error).strip().split("\n  In call to configurable")[0].split())
         raise ValueError(text) from error
+
+
+def settings_of(name: str, from_files: Collection[str]) -> dict[str, Any]:
+    """What is set of a configurable that nothing calls; it counts as used from then on.
+
+    Args:
+      name: of the configurable.
+      from_files: parameters that count wherever they are set. All others count where a binding
+        set them, not a file: files describe whole objects, which may have been left out.
+
+    Raises ValueError for a value of another type than the parameter's.
+    """
+    selector = f"flan.{name}"
+    bound = {
+        parameter: copy.deepcopy(value)  # so gin resolves references in it
+        for parameter, value in gin.config._CONFIG.get(("", selector), {}).items()
+        if parameter in from_files or f"{name}.{parameter}" in _GIVEN
+    }
+    _check_types(_REGISTERED[name], bound)
+    gin.config._OPERATIVE_CONFIG.setdefault(("", selector), {}).update(bound)
+    return bound
 
 
 def macros() -> set[str]:

@@ -214,6 +214,19 @@ def test_the_operative_config_says_it_all_again(file, tmp_path):
     assert wheel(str(tmp_path / "again.gin")) == made
 
 
+def test_settings_of_what_is_not_called_are_told_and_count_as_used(tmp_path):
+    path = tmp_path / "model.gin"
+    path.write_text("RATE = 0.5\nModelConfig.d_ff = 8\nModelConfig.dropout_rate = %RATE")
+    gin_edge.parse([str(path)], ["ModelConfig.d_model=16", "RATE=0.25"])
+    found = gin_edge.settings_of("ModelConfig", ["dropout_rate", "dtype"])
+    assert found == {"dropout_rate": 0.25, "d_model": 16}
+    assert "ModelConfig.dropout_rate = 0.25" in gin_edge.operative_config()
+    assert "d_ff" not in gin_edge.operative_config()
+    gin_edge.parse([str(path)], ["ModelConfig.dropout_rate=high"])
+    with pytest.raises(ValueError, match="dropout_rate must be float or int, got 'high'"):
+        gin_edge.settings_of("ModelConfig", ["dropout_rate"])
+
+
 def test_registering_again_gives_the_same(file):
     assert gin_edge.register({"Wheel": Wheel})["Wheel"] is CONFIGURABLES["Wheel"]
 

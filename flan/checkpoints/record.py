@@ -21,6 +21,11 @@ from flan.json_file import read_object
 METADATA = "training_data"  # the entry of a checkpoint's metadata
 
 
+def is_prefix_lm(metadata: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint's metadata say that it was trained to read inputs both ways."""
+    return bool(metadata.get("objective", {}).get("prefix_lm", False))
+
+
 def checkpoint_record(path: Path, step: int | None = None) -> TrainingRecord | None:
     """The record in a checkpoint, else in its model folder; None where there is none.
 

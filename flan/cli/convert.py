@@ -21,6 +21,10 @@ import argparse
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flan.checkpoints.foreign.our_model import OurModel
 
 FOREIGN = ("gguf", "hf", "t5x")
 _UNITS = {"": 0, "K": 1, "M": 2, "G": 3}  # powers of 1000, of 1024 with an i: GiB
@@ -155,6 +159,7 @@ def _export(
     print(f"{out}: {architecture}, {model.config.num_parameters:,} parameters, {dtype}")
     if architecture == "LlamaForCausalLM" and model.config.activation == "gelu":
         print("  transformers loads it; vLLM's Llama knows silu only")
+    _note_prefix_lm(model)
     return 0
 
 
@@ -175,4 +180,15 @@ def _export_t5x(source: Path, out: Path, files: dict[str, bytes]) -> int:
         f"  --gin_file={out / MODEL_GIN} --gin.INITIAL_CHECKPOINT_PATH="
         f"'\"{out / PREFIX}_{model.step}\"'"
     )
+    _note_prefix_lm(model)
     return 0
+
+
+def _note_prefix_lm(model: OurModel) -> None:
+    from flan.checkpoints.record import is_prefix_lm
+
+    if is_prefix_lm(model.metadata):
+        print(
+            "  it was trained with StepConfig.prefix_lm, to read inputs both ways, which the "
+            "export cannot say: whoever reads it causally gets worse answers"
+        )

@@ -13,14 +13,15 @@ without them. All need the same MODEL_DIR, on a disk that they share.
 With --engine=t5x an installed T5X (docs/t5x.md) takes the steps, on the same batches from the
 same state; either engine goes on where the other left off.
 
-exit codes: 0 done, 1 T5X failed, 2 a mistake in the settings, 3 the loss became NaN or
-infinite, 75 stopped by SIGTERM after saving (run the same command again to go on).
+exit codes: 0 done, 1 T5X failed, 2 a mistake in the settings, 3 loss, parameters or dev scores
+became NaN or infinite, 75 stopped by SIGTERM after saving (run the same command again to go on).
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import logging
 import os
 import sys
@@ -103,11 +104,15 @@ def run(args: argparse.Namespace) -> int:
         return 0
 
     from flan import processes
+    from flan.checkpoints.manager import RUNTIME_SETTINGS
     from flan.training.run import run as run_training
     from flan.training.signals import Preempted, sigterm_ends
     from flan.training.window import NonFiniteLossError
 
     config = gin_edge.build(configurable["RunConfig"])
+    if config.model is None:
+        over = gin_edge.settings_of("ModelConfig", RUNTIME_SETTINGS)
+        config = dataclasses.replace(config, over_model=over)
     processes.connect(
         args.coordinator_address, args.num_processes, args.process_id, args.distributed
     )

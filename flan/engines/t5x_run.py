@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
@@ -218,7 +219,15 @@ class _Keeper:
         }
         newest = max(found, default=self.step)
         if newest > self.step:
-            self.state = read_state(found[newest], self.state)
+            state = read_state(found[newest], self.state)
+            if not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(state.params)):
+                raise NonFiniteLossError(
+                    newest,
+                    f"step {newest}: the parameters became NaN or infinite; they are not among the "
+                    "run's checkpoints. Lower the learning rate or clip gradients",
+                    self.step,
+                )
+            self.state = state
             self._manager.save(self.state, self._metadata)
 
 
@@ -281,9 +290,10 @@ class _Report:
         if not math.isfinite(metrics["loss"]):
             raise NonFiniteLossError(
                 step,
-                f"loss {metrics['loss']} over the steps after {self._last} up to {step}. The last "
-                "checkpoint is unharmed. Lower the learning rate, clip gradients, or look at "
-                f"data.batch({self._last}) and on",
+                f"loss {metrics['loss']} over the steps after {self._last} up to {step}. "
+                f"Checkpoints before step {self._last} are unharmed. Lower the learning rate, clip "
+                f"gradients, or look at data.batch({self._last}) and on",
+                self._last - 1,
             )
         count, elapsed = step - self._last, time.perf_counter() - self._since
         # T5X asks for batches ahead.

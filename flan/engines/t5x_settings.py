@@ -20,7 +20,8 @@ _NEEDED = (
 # Settings that are T5X's too, or none of its business; any other must have its default.
 _UNDERSTOOD = {
     "RunConfig": {
-        *("model_dir", "data", "loop", "model", "batch_size", "optimizer", "step", "mesh"),
+        *("model_dir", "data", "loop", "model", "over_model", "batch_size", "optimizer", "step"),
+        "mesh",
         *("initial_checkpoint_path", "vocabulary", "seed", "on_damaged", "eval_rows"),
         "wandb_project",
     },
@@ -30,7 +31,7 @@ _UNDERSTOOD = {
         *("scale_by_parameters", "decay_rate", "clip_update", "momentum", "weight_decay"),
         *("weight_decay_lr_exponent", "beta1", "beta2", "epsilon"),
     },
-    "StepConfig": {"loss", "seed"},
+    "StepConfig": {"loss"},
     "MeshConfig": {"data", "model"},
 }
 
@@ -50,8 +51,11 @@ def check_settings(config: RunConfig) -> None:
     refused: list[str] = []
     for part in (config, config.loop, config.optimizer, config.step, config.mesh):
         refused += _refused(part)
-    if config.model is not None and config.model.param_dtype != "float32":
-        refused.append(f"ModelConfig.param_dtype = {config.model.param_dtype!r}")
+    param_dtype = config.over_model.get("param_dtype", "float32")
+    if config.model is not None:
+        param_dtype = config.model.param_dtype
+    if param_dtype != "float32":
+        refused.append(f"ModelConfig.param_dtype = {param_dtype!r}")
     if refused:
         raise ValueError(
             f"--engine=t5x cannot do {', '.join(refused)}: leave these out, or --engine"

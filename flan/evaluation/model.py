@@ -133,7 +133,7 @@ def load_model(
     """
     from flan.checkpoints import layout
     from flan.checkpoints.inference import load_for_inference
-    from flan.checkpoints.record import record_in
+    from flan.checkpoints.record import is_prefix_lm, record_in
     from flan.models.transformer import Transformer
 
     if label is not None:
@@ -156,7 +156,7 @@ def load_model(
     reads_start = found.metadata.get("reads_start", True) is not False
     return EvaluationModel(
         label=label or default_label(Path(checkpoint), found.step) + ("-ema" if ema else ""),
-        network=Transformer(config),
+        network=Transformer(config, prefix_lm=is_prefix_lm(found.metadata)),
         params=found.params,
         vocabulary=words,
         step=found.step,

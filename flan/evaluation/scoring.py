@@ -42,7 +42,7 @@ def score_requests(
 
     Args:
       model: called as `flan.models.Transformer`, with `decoder_option_ids` and
-        `logit_positions`.
+        `logit_positions`. With its `prefix_lm` it sees contexts both ways.
       params: its parameters.
       requests: contexts with their options.
       start_id: token read before a context (`Vocabulary.bos_id`); None for a model that
@@ -119,6 +119,7 @@ def _log_probs(model: Any, params: Any, arrays: RowArrays) -> jax.Array:
         arrays.tokens,
         decoder_segment_ids=arrays.segment_ids,
         decoder_positions=arrays.positions,
+        decoder_causal_attention=both_ways(arrays) if model.prefix_lm else None,
         decoder_option_ids=arrays.option_ids,
         logit_positions=arrays.places,
     ).astype(jnp.float32)
@@ -128,6 +129,20 @@ def _log_probs(model: Any, params: Any, arrays: RowArrays) -> jax.Array:
     rows = jnp.arange(logits.shape[0])[:, None]
     chosen = logits[rows, arrays.slots, arrays.wanted]
     return chosen - jnp.take_along_axis(normalizers, arrays.slots, axis=1)
+
+
+def both_ways(arrays: RowArrays) -> jax.Array:
+    """Places `[B, L]` of contexts but their last, as a prefix-LM sees its inputs in training.
+
+    The last, which predicts the first token of each option, looks back only.
+    """
+
+    def next_of(x: Any) -> jax.Array:
+        return jnp.pad(jnp.asarray(x)[:, 1:], ((0, 0), (0, 1)))
+
+    shared = (arrays.segment_ids > 0) & (arrays.option_ids == 0)
+    goes_on = (next_of(arrays.segment_ids) == arrays.segment_ids) & next_of(shared)
+    return shared & goes_on
 
 
 def _pieces(

@@ -112,6 +112,7 @@ def cell_details(
 
     `exemplar_keys` name the training rows that a few-shot mode draws from.
     """
+    read = {"prefix_lm": True} if model.network.prefix_lm else {}
     few_shot = {"exemplars": list(exemplar_keys), "seed": settings.seed} if exemplar_keys else {}
     written = dataset.task_type == "generation" and not settings.decoding.greedy
     decoding = {"decoding": dataclasses.asdict(settings.decoding)} if written else {}
@@ -124,6 +125,7 @@ def cell_details(
         "rows": rows_key,
         "limit": limit,
         "mode": settings.mode.name,
+        **read,
         **few_shot,
         **decoding,
         "score": settings.score,

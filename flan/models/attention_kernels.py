@@ -75,7 +75,7 @@ def choose_kernel(
     refusals = {
         "plain": "",
         "blocked": _not_dealt_out(config, batch, sizes),
-        "cudnn": _not_for_cudnn(config, batch, platform, sizes),
+        "cudnn": _not_for_cudnn(config, batch, length, platform, sizes),
         "splash": _not_for_splash(config, batch, length, causal, options, platform, sizes),
     }
     in_turn = platform == "cpu"
@@ -225,7 +225,7 @@ def _not_dealt_out(config: ModelConfig, batch: int, sizes: dict[str, int] | None
 
 
 def _not_for_cudnn(
-    config: ModelConfig, batch: int, platform: str, sizes: dict[str, int] | None
+    config: ModelConfig, batch: int, length: int, platform: str, sizes: dict[str, int] | None
 ) -> str:
     if platform not in ("gpu", "cuda"):
         return f"cuDNN needs an NVIDIA GPU, the platform is {platform}"
@@ -233,6 +233,9 @@ def _not_for_cudnn(
         return f"cuDNN's flash attention computes in bfloat16, dtype is {config.dtype}"
     if config.d_head % 8 or config.d_head > 128:
         return f"cuDNN takes heads of 8, 16, ... 128, d_head is {config.d_head}"
+    if length % 2:
+        # The mask is a bias to it, and the gradient of one needs rows of even length.
+        return f"cuDNN takes masked rows of an even number of tokens, these have {length}"
     return _not_dealt_out(config, batch, sizes)
 
 

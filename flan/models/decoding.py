@@ -98,10 +98,15 @@ def prefill(
     else:
         start = jnp.full((count, 1), start_id, prompts.dtype)
         read, read_lengths = jnp.concatenate([start, prompts[:, :-1]], axis=1), lengths
+    both_ways = None
+    if model.prefix_lm:
+        # As in training, the last token of a prompt, which is read next, looks back only.
+        both_ways = jnp.arange(length)[None] < read_lengths[:, None]
     _, filled = model.apply(
         {"params": params, "cache": empty_cache(model, params, count, length)},
         read,
         read,
+        decoder_causal_attention=both_ways,
         prefill=True,
         prefill_lengths=read_lengths,
         mutable=["cache"],

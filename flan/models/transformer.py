@@ -108,11 +108,19 @@ class DecoderLayer(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Token ids to logits."""
+    """Token ids to logits.
+
+    Attributes:
+      config: sizes and switches.
+      scan_layers: run the layers in one `scan`.
+      prefix_lm: it was trained to see prompts both ways, which decoding and scoring then ask
+        for; a call does what `decoder_causal_attention` says.
+    """
 
     config: ModelConfig
     # T5X asks its modules for this to find the batch axis of a cache.
     scan_layers: bool = True
+    prefix_lm: bool = False
 
     @nn.compact
     def __call__(

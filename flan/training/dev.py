@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -124,7 +125,10 @@ def _by_example(order: np.ndarray, counts: np.ndarray) -> Callable[[np.ndarray],
 def summary(
     examples: DevExamples, log_probs: np.ndarray, correct: np.ndarray, counts: np.ndarray
 ) -> dict[str, float]:
-    """Scores by name from each example's log-probability, correct tokens and tokens."""
+    """Scores by name from each example's log-probability, correct tokens and tokens.
+
+    A log-probability that is no number makes its dataset's scores NaN.
+    """
     scores: dict[str, float] = {}
     names = list(dict.fromkeys(row.dataset for row in examples.rows))
     for name in names:
@@ -135,13 +139,16 @@ def summary(
         scores[f"eval/{name}/loss"] = float(-log_probs[right].sum() / max(tokens, 1))
         accuracy = float(correct[right].sum() / max(tokens, 1))
         if ranked:
-            accuracy = float(np.mean([_chosen(row, log_probs) == row.right for row in ranked]))
+            accuracy = float(np.mean([_is_right(row, log_probs) for row in ranked]))
         scores[f"eval/{name}/accuracy"] = accuracy
     for kind in ("loss", "accuracy"):
         scores[f"eval/mean/{kind}"] = float(np.mean([scores[f"eval/{n}/{kind}"] for n in names]))
     return scores
 
 
-def _chosen(row: DevRow, log_probs: np.ndarray) -> int:
+def _is_right(row: DevRow, log_probs: np.ndarray) -> float:
+    """1.0 where the right option is chosen, else 0.0; NaN where an option's score is no number."""
     options = log_probs[row.first : row.first + row.count]
-    return int(np.flatnonzero(options >= options.max() - _TIE)[0])
+    if not np.isfinite(options).all():
+        return math.nan
+    return float(np.flatnonzero(options >= options.max() - _TIE)[0] == row.right)

@@ -20,7 +20,14 @@ from flan.training.profiling import Profiler
 from flan.training.signals import Preempted, sigterm_noted
 from flan.training.state import TrainState
 from flan.training.step import Step, put_batch
-from flan.training.window import NonFiniteLossError, Reporting, Window, save_batch, shown
+from flan.training.window import (
+    NonFiniteLossError,
+    Reporting,
+    Window,
+    check_scores,
+    save_batch,
+    shown,
+)
 
 
 class BatchSource(Protocol):
@@ -111,7 +118,8 @@ def train_loop(
 
     Raises:
       Preempted: on SIGTERM, after saving.
-      NonFiniteLossError: the loss of a step is not a number; nothing is saved but its batch.
+      NonFiniteLossError: loss, gradient, updated parameters or dev scores of a step are no
+        numbers; nothing is saved but its batch.
     """
     first = int(state.step)
     window = Window(reporting or Reporting(config.steps))
@@ -134,13 +142,14 @@ def train_loop(
             saves = last or stopped or done % config.save_every == 0
             scores = None
             evaluates = evaluate is not None and config.evaluates and not done % config.eval_every
-            # Flushing raises on a bad loss before anything is evaluated or saved.
+            # Flushing raises on a bad step before anything is evaluated or saved.
             if (saves or evaluates or done % config.log_every == 0) and (logged := window.flush()):
                 writer.write(*logged)
                 bar.set_postfix_str(shown(logged[1]))
             bar.update()
             if evaluates and evaluate is not None:
                 scores = evaluate(state.params)
+                check_scores(done, scores)
                 writer.write(done, scores)
             if saves or (scores and config.keep_best and manager.is_best(scores)):
                 manager.save(state, metadata, scores)
@@ -165,13 +174,19 @@ def _batches(data: BatchSource, first: int) -> Iterator[Iterator[Batch]]:
 
 @contextlib.contextmanager
 def _bad_batch_kept(data: BatchSource, manager: CheckpointManager) -> Iterator[None]:
-    """Writes the batch that a loss of NaN came from, and says where."""
+    """Writes the batch that a loss of NaN came from, and says where, and what to go on from."""
     try:
         yield
     except NonFiniteLossError as error:
         path = save_batch(manager.folder.parent, error.step, data.batch(error.step - 1))
-        steps = manager.steps()
-        params = f"the parameters of step {steps[-1]}" if steps else "a fresh start"
-        raise NonFiniteLossError(
-            error.step, f"{error}. It is in {path}; run on from {params} to meet it again"
-        ) from error
+        manager.wait()  # a checkpoint may be on its way to the disk
+        sound = [step for step in manager.steps() if step <= error.proven]
+        suspect = [str(step) for step in manager.steps() if step > error.proven]
+        params = f"the parameters of step {sound[-1]}, unharmed," if sound else "a fresh start"
+        message = f"{error}. The batch is in {path}; run on from {params} to meet it again"
+        if suspect:
+            message += (
+                f". That comes right after the checkpoint of step {', '.join(suspect)}: if it stays, "
+                f"that one has diverged; remove it from {manager.folder}"
+            )
+        raise NonFiniteLossError(error.step, message, error.proven) from error

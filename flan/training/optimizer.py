@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -16,7 +18,8 @@ from flan.training.adafactor import Adafactor
 class OptimizerConfig:
     """The optimizer and its learning-rate schedule.
 
-    The defaults are FLAN's: Adafactor, constant 3e-5 (arXiv 2109.01652, section 2.4).
+    The defaults are FLAN's: Adafactor, constant 3e-5 (arXiv 2109.01652, section 2.4). A
+    ValueError names settings that are out of range, or would do nothing.
 
     Attributes:
       name: `adafactor` (arXiv 1804.04235) or `adamw`.
@@ -58,9 +61,64 @@ class OptimizerConfig:
     epsilon: float = 1e-8
     ema_decay: float | None = None
 
+    def __post_init__(self) -> None:
+        for what, value, choices in (
+            ("optimizer", self.name, tuple(_OWN)),
+            ("schedule", self.schedule, ("constant", "rsqrt", "linear", "cosine")),
+        ):
+            if value not in choices:
+                raise ValueError(f"{what} must be one of {', '.join(choices)}, got {value!r}")
+        for names, fits, expected in _RANGES:
+            for name in names:
+                value = getattr(self, name)
+                if value is not None and not (math.isfinite(value) and fits(value)):
+                    raise ValueError(f"OptimizerConfig.{name} must be {expected}, got {value}")
+        if self.schedule in ("linear", "cosine"):
+            if not self.decay_steps or self.decay_steps <= self.warmup_steps:
+                raise ValueError(
+                    f"schedule {self.schedule!r} needs decay_steps above warmup_steps "
+                    f"({self.warmup_steps}), got {self.decay_steps}"
+                )
+        elif self.decay_steps is not None:
+            raise ValueError(
+                f"OptimizerConfig.decay_steps = {self.decay_steps} does nothing with schedule "
+                f"{self.schedule!r}: set it to None, or the schedule to linear or cosine"
+            )
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        for optimizer, names in _OWN.items():
+            for name in names:
+                if optimizer != self.name and getattr(self, name) != defaults[name]:
+                    raise ValueError(
+                        f"OptimizerConfig.{name} = {getattr(self, name)} does nothing with "
+                        f"{self.name}, it is {optimizer}'s: leave it at {defaults[name]}"
+                    )
+
+
+# Settings that one optimizer alone knows.
+_OWN = {
+    "adafactor": (
+        *("factored", "scale_by_parameters", "decay_rate", "clip_update", "momentum"),
+        "weight_decay_lr_exponent",
+    ),
+    "adamw": ("beta1", "beta2", "epsilon"),
+}
+_RANGES: tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...] = (
+    (
+        ("learning_rate", "warmup_steps", "weight_decay", "weight_decay_lr_exponent"),
+        lambda x: x >= 0,
+        "0 or more",
+    ),
+    (("clip_norm", "clip_update", "decay_rate", "epsilon"), lambda x: x > 0, "above 0"),
+    (
+        ("momentum", "beta1", "beta2", "ema_decay"),
+        lambda x: 0 <= x < 1,
+        "at least 0 and below 1",
+    ),
+)
+
 
 def make_schedule(config: OptimizerConfig) -> optax.Schedule:
-    """Learning rate by step, from 0; ValueError for an incomplete or unknown schedule.
+    """Learning rate by step, from 0.
 
     `constant` and `rsqrt` equal T5X's `constant * linear_warmup * rsqrt_normalized_decay` (its
     second and third factor where asked for) with `step_offset=-1`: it counts steps from 0, and
@@ -72,21 +130,13 @@ def make_schedule(config: OptimizerConfig) -> optax.Schedule:
         after = optax.constant_schedule(peak)
     elif config.schedule == "rsqrt":
         after = _rsqrt(peak, warmup)
-    elif config.schedule in ("linear", "cosine"):
-        if not config.decay_steps or config.decay_steps <= warmup:
-            raise ValueError(
-                f"schedule {config.schedule!r} needs decay_steps above warmup_steps "
-                f"({warmup}), got {config.decay_steps}"
-            )
+    else:
+        assert config.decay_steps is not None
         length = config.decay_steps - warmup
         if config.schedule == "linear":
             after = optax.linear_schedule(peak, 0.0, length)
         else:
             after = optax.cosine_decay_schedule(peak, length)
-    else:
-        raise ValueError(
-            f"schedule must be constant, rsqrt, linear or cosine, got {config.schedule!r}"
-        )
     if not warmup:
         return after
     rise = optax.linear_schedule(peak / warmup, peak, max(warmup - 1, 1))
@@ -99,7 +149,7 @@ def _rsqrt(peak: float, warmup: int) -> optax.Schedule:
 
 
 def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
-    """The optax transformation; ValueError for settings that make none."""
+    """The optax transformation."""
     schedule = make_schedule(config)
     if config.name == "adafactor":
         tx = Adafactor(
@@ -112,7 +162,7 @@ def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
             weight_decay=config.weight_decay,
             weight_decay_lr_exponent=config.weight_decay_lr_exponent,
         ).transformation()
-    elif config.name == "adamw":
+    else:
         tx = optax.adamw(
             schedule,
             b1=config.beta1,
@@ -121,8 +171,6 @@ def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
             weight_decay=config.weight_decay,
         )
         tx = _in_float32(tx)
-    else:
-        raise ValueError(f"optimizer must be adafactor or adamw, got {config.name!r}")
     if config.clip_norm is not None:
         tx = optax.chain(optax.clip_by_global_norm(config.clip_norm), tx)
     if config.ema_decay is not None:
@@ -156,8 +204,6 @@ def with_average(tx: optax.GradientTransformation, decay: float) -> optax.Gradie
     The average begins with the parameters that the first update is given, so that a run
     from a checkpoint averages from there.
     """
-    if not 0 <= decay < 1:
-        raise ValueError(f"ema_decay must be at least 0 and below 1, got {decay}")
 
     def init(params: Any) -> AverageState:
         ema = jax.tree.map(lambda p: p.astype(jnp.float32), params)

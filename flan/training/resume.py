@@ -111,8 +111,8 @@ def start_to_keep(
         if _place(path) != _place(there):
             raise another(model_dir, what)
         return None
-    # The very step it began from need not be there any more.
-    if same_folder and step == began["step"]:
+    # What it began from need not be there any more.
+    if same_folder and (step == began["step"] or not folder.exists()):
         return dict(began)
     found = start_of(Path(path).expanduser())
     if found["parameters"] != began["parameters"]:

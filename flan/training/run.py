@@ -75,7 +75,7 @@ def run(
         )
     partitioning.check_batch(mesh, part)
     initial = _path(config.initial_checkpoint_path)
-    wanted = choose_model(config.model, config.adapter, initial)
+    wanted = choose_model(config.model, config.over_model, config.adapter, model_dir, initial)
 
     vocabulary_dir = choose_vocabulary(
         config.vocabulary, model_dir, initial, config.data.vocabulary
@@ -99,6 +99,7 @@ def run(
     start = None
     if before is not None:
         start = start_to_keep(model_dir, before, config.initial_checkpoint_path)
+    # A run that goes on has all it needs, though its initial checkpoint may be gone.
     elif initial:
         check_initial(initial, model_config, vocabulary)
         start = start_of(initial)
@@ -153,14 +154,14 @@ def run(
             state = restore_newest(manager, abstract, config.on_damaged)
             log.info("resuming %s at step %d", model_dir, int(state.step))
         first = int(state.step)
-        if record is not None:
-            metadata[RECORD] = record.write(model_dir).to_json()
         if first >= config.loop.steps:
             log.warning("%s has reached step %d already: nothing to do", model_dir, first)
         else:
+            if record is not None:
+                metadata[RECORD] = record.write(model_dir).to_json()
             _describe(config, model_dir, model_config, vocabulary_dir, data, metadata, mesh, first)
             step = make_train_step(
-                model_config, tx, _seeded(config), mesh, config.mesh, data.max_targets
+                model_config, tx, seeded(config), mesh, config.mesh, data.max_targets
             )
             writer = MetricsWriter(model_dir, start_step=first, wandb=wandb)
             try:
@@ -202,8 +203,10 @@ def _objective(config: RunConfig, model_config: ModelConfig) -> dict[str, Any]:
     }
 
 
-def _seeded(config: RunConfig) -> StepConfig:
-    return dataclasses.replace(config.step, seed=config.seed)
+def seeded(config: RunConfig) -> StepConfig:
+    """The settings of a step, whose dropout has the run's seed where it has none of its own."""
+    own = config.step.seed
+    return dataclasses.replace(config.step, seed=config.seed if own is None else own)
 
 
 def _evaluation(
@@ -261,6 +264,7 @@ def _describe(
         atomic.write_file(model_dir / layout.CONFIG_FILE, metadata["gin"].encode())
         if data.receipt is not None:
             write_receipt(model_dir, data.receipt)
+    warn_of_rounding(model_config)
     shape = " x ".join(f"{name} {size}" for name, size in mesh.shape.items() if size > 1)
     log.info(
         "%s parameters, %s, steps %d to %d, %d rows a batch, in %s",
@@ -271,6 +275,16 @@ def _describe(
         config.batch_size,
         model_dir,
     )
+
+
+def warn_of_rounding(model_config: ModelConfig) -> None:
+    """Warns where parameters that train are kept in bfloat16; docs/decisions.md has figures."""
+    if model_config.param_dtype == "bfloat16" and model_config.adapter is None:
+        log.warning(
+            "*** param_dtype is bfloat16: updates far smaller than a parameter are rounded away. At "
+            "a learning rate of 3e-5 most of them are. --gin.ModelConfig.param_dtype=float32 keeps "
+            "them, and dtype=bfloat16 computes as fast with it ***"
+        )
 
 
 def _counted(model_config: ModelConfig) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from flan.data.dev_examples import DevExamples
 from flan.data.receipt import Receipt
@@ -14,7 +15,7 @@ from flan.partitioning import MeshConfig
 from flan.training.loop import BatchSource, LoopConfig
 from flan.training.optimizer import OptimizerConfig
 from flan.training.resume import OnDamaged
-from flan.training.step import StepConfig
+from flan.training.step import StepConfig, check_seed
 
 
 class OpenData(BatchSource, Protocol):
@@ -74,7 +75,9 @@ class RunConfig:
     Attributes:
       model_dir: where checkpoints, logs and the configuration go.
       data: where batches come from.
-      model: the network; None takes the initial checkpoint's.
+      model: the network; None takes the initial checkpoint's, or that of the run to go on with.
+      over_model: where `model` is None, settings to lay over what is taken: entries of
+        `ModelConfig`, of which only those that leave the parameters as they are may differ.
       adapter: what is trained on a frozen network, which `initial_checkpoint_path` has to
         give; None trains all parameters.
       loop: steps and periods.
@@ -86,7 +89,7 @@ class RunConfig:
         the run starts from; step and optimizer start anew.
       vocabulary: a vocabulary folder; by default the initial checkpoint's, else one that
         is trained on the data.
-      seed: of initialization, data order and dropout.
+      seed: of initialization, data order and dropout; below 2**32.
       on_damaged: a damaged newest checkpoint is refused (`error`), or set aside to go on
         from the newest sound one (`previous`).
       eval_rows: dev rows of each dataset that an evaluation scores at most.
@@ -97,6 +100,7 @@ class RunConfig:
     data: DataConfig
     loop: LoopConfig
     model: ModelConfig | None = None
+    over_model: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     adapter: Adapter | None = None
     batch_size: int = 8
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
@@ -114,5 +118,6 @@ class RunConfig:
             raise ValueError(f"ON_DAMAGED must be 'error' or 'previous', got {self.on_damaged!r}")
         if self.batch_size < 1:
             raise ValueError(f"BATCH_SIZE must be 1 or more, got {self.batch_size}")
+        check_seed("SEED", self.seed)
         if self.eval_rows < 1:
             raise ValueError(f"EVAL_ROWS must be 1 or more, got {self.eval_rows}")

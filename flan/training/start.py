@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,12 @@ from jax.sharding import Mesh
 
 from flan.checkpoints import layout
 from flan.checkpoints.inference import restore_merged
-from flan.checkpoints.manager import CheckpointError, CheckpointManager, check_same_model
+from flan.checkpoints.manager import (
+    RUNTIME_SETTINGS,
+    CheckpointError,
+    CheckpointManager,
+    check_same_model,
+)
 from flan.data.vocabulary import Vocabulary
 from flan.models.adapters import Adapter, Lora, SoftPrompt
 from flan.models.config import ModelConfig
@@ -36,36 +41,72 @@ _FREQUENT = 5_000
 
 
 def choose_model(
-    model: ModelConfig | None, adapter: Adapter | None, initial: Path | None
+    model: ModelConfig | None,
+    over: Mapping[str, Any],
+    adapter: Adapter | None,
+    model_dir: Path,
+    initial: Path | None,
 ) -> ModelConfig:
-    """The network that was asked for, or the initial checkpoint's, with the adapter to train."""
+    """The network that was asked for, with the adapter to train.
+
+    Args:
+      model: it; None takes that of the run to go on with, else the initial checkpoint's.
+      over: settings laid over what is taken.
+      adapter: what is trained; None for all of it.
+      model_dir: of the run.
+      initial: what it starts from.
+
+    Raises ValueError where there is no network to take, and for settings that it does not have.
+    """
     if adapter is not None and initial is None:
         kind = "LoRA" if isinstance(adapter, Lora) else "a soft prompt"
         raise ValueError(
             f"{kind} is trained on a model that has learned something, and there is none: give "
             "--gin.INITIAL_CHECKPOINT_PATH=FOLDER, or --gin.PEFT=None to train all parameters"
         )
-    return dataclasses.replace(_network(model, initial), adapter=adapter)
-
-
-def _network(model: ModelConfig | None, initial: Path | None) -> ModelConfig:
-    if initial:
-        source, _ = layout.split_step(initial)
-        if not source.is_dir():
-            raise FileNotFoundError(f"INITIAL_CHECKPOINT_PATH {initial}: no such folder")
-        found = layout.read_model_config(source)
-        if model is None:
-            return found
-        if model.vocab_size == 0:
+    found = _taken(model_dir, initial)
+    if model is not None:
+        if model.vocab_size == 0 and initial is not None and found is not None:
             # The checkpoint's embedding decides; the other sizes are compared below.
-            return dataclasses.replace(model, vocab_size=found.vocab_size)
-        return model
-    if model is None:
+            model = dataclasses.replace(model, vocab_size=found.vocab_size)
+    elif found is not None:
+        model = _laid_over(found.plain, over)
+    else:
         raise ValueError(
             "no model: give --gin_file=configs/models/tiny.gin (or another size), or "
             "--gin.INITIAL_CHECKPOINT_PATH=FOLDER to take the sizes from a checkpoint"
         )
-    return model
+    return dataclasses.replace(model, adapter=adapter)
+
+
+def _taken(model_dir: Path, initial: Path | None) -> ModelConfig | None:
+    """The network of the run's own checkpoints, else of the initial one; None without these."""
+    own = model_dir / layout.CHECKPOINTS
+    described = own.is_dir() and (model_dir / layout.MODEL_FILE).is_file()
+    if described and any(path.name.isdigit() for path in own.iterdir()):
+        return layout.read_model_config(model_dir)
+    if initial is None:
+        return None
+    source, _ = layout.split_step(initial)
+    if not source.is_dir():
+        raise FileNotFoundError(f"INITIAL_CHECKPOINT_PATH {initial}: no such folder")
+    return layout.read_model_config(source)
+
+
+def _laid_over(found: ModelConfig, over: Mapping[str, Any]) -> ModelConfig:
+    """A checkpoint's network with other runtime settings; ValueError for other differences."""
+    values = {k: v for k, v in over.items() if (k, v) != ("vocab_size", 0)}  # 0: whatever fits
+    refused = [
+        f"ModelConfig.{name} = {value!r} (it has {getattr(found, name)!r})"
+        for name, value in values.items()
+        if name not in RUNTIME_SETTINGS and value != getattr(found, name)
+    ]
+    if refused:
+        raise ValueError(
+            f"MODEL=None takes the checkpoint's network, which differs: {', '.join(refused)}. Leave "
+            "these settings out, or start from another checkpoint"
+        )
+    return dataclasses.replace(found, **values)
 
 
 def choose_vocabulary(

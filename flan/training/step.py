@@ -64,13 +64,29 @@ class StepConfig:
       microbatches: gradients are summed over this many parts of the batch, then divided
         by the number of target tokens of the whole, so that the result does not depend
         on it.
-      seed: of dropout; the key of a step is a function of (seed, step).
+      seed: of dropout; the key of a step is a function of (seed, step). None takes the run's.
     """
 
     loss: LossConfig = dataclasses.field(default_factory=LossConfig)
     prefix_lm: bool = False
     microbatches: int = 1
-    seed: int = 0
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.microbatches < 1:
+            raise ValueError(
+                f"StepConfig.microbatches must be 1 (the whole batch) or more, got "
+                f"{self.microbatches}"
+            )
+        if self.seed is not None:
+            check_seed("StepConfig.seed", self.seed)
+
+
+def check_seed(name: str, seed: int) -> None:
+    """ValueError for a seed that not all generators tell apart from others."""
+    # JAX takes the lowest 32 bits alone, NumPy no negative ones.
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"{name} must be from 0 to {2**32 - 1}, got {seed}")
 
     def __post_init__(self) -> None:
         if self.microbatches < 1:
@@ -125,7 +141,7 @@ def make_train_step(
     def gradient(state: TrainState, batch: Batch) -> tuple[Any, Metrics]:
         key = None
         if model_config.drops:
-            key = jax.random.fold_in(jax.random.key(config.seed), state.step)
+            key = jax.random.fold_in(jax.random.key(config.seed or 0), state.step)
         if config.microbatches == 1:
             return part_gradient(state.params, batch, key)
         # Rows are dealt out in turn, so that each part spans all devices of the batch axes.
@@ -157,7 +173,8 @@ def make_train_step(
             "targets": sums["weight"],
             "tokens": jnp.sum(batch.segment_ids > 0).astype(jnp.float32),
             "grad_norm": optax.global_norm(grads),
-            "param_norm": optax.global_norm(trained),
+            # Summed in bfloat16, squares would drown in their own sum.
+            "param_norm": optax.global_norm(jax.tree.map(lambda p: p.astype(jnp.float32), trained)),
         }
         return TrainState(state.step + 1, join(trained, frozen), opt_state), metrics
 

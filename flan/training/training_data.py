@@ -122,7 +122,8 @@ def new_record(
     if initial is not None:
         source, _ = layout.split_step(initial)
         name = source.resolve().name
-        if stored := checkpoint_record(initial):
+        # It may be gone where the run goes on from checkpoints of its own.
+        if source.is_dir() and (stored := checkpoint_record(initial)):
             runs += stored.runs
             unknown += stored.unknown
             try:

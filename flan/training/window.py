@@ -17,11 +17,17 @@ from flan.data.batch import Batch
 
 
 class NonFiniteLossError(ValueError):
-    """The loss became NaN or infinite. Carries the step."""
+    """A loss, gradient or parameter became NaN or infinite.
 
-    def __init__(self, step: int, message: str) -> None:
+    Attributes:
+      step: whose loss it is, or whose update made these parameters.
+      proven: the last step whose parameters are known to be sound: the step after it had a
+        finite loss and gradient.
+    """
+
+    def __init__(self, step: int, message: str, proven: int) -> None:
         super().__init__(message)
-        self.step = step
+        self.step, self.proven = step, proven
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,19 +68,14 @@ class Window:
     def flush(self) -> tuple[int, dict[str, float]] | None:
         """Waits for the devices; the last step and the window's means. None without steps.
 
-        Raises NonFiniteLossError for the first step whose loss or gradient is no number.
+        Raises NonFiniteLossError for the first step whose loss, gradient or updated parameters
+        are no numbers.
         """
         if not self._steps:
             return None
         fetched = [{k: float(v) for k, v in m.items()} for m in jax.device_get(self._metrics)]
         for step, values in zip(self._steps, fetched, strict=True):
-            if not math.isfinite(values["loss"]) or not math.isfinite(values["grad_norm"]):
-                raise NonFiniteLossError(
-                    step,
-                    f"step {step}: loss {values['loss']}, gradient norm {values['grad_norm']}. "
-                    f"Its batch is data.batch({step - 1}); the last checkpoint is unharmed. Lower "
-                    "the learning rate, clip gradients, or look at that batch",
-                )
+            _check(step, values)
         elapsed = time.perf_counter() - self._since
         last = self._steps[-1]
         means = self._means(fetched, last, elapsed)
@@ -86,11 +87,11 @@ class Window:
     ) -> dict[str, float]:
         count = len(fetched)
         targets = sum(m["targets"] for m in fetched)
-        means = {
+        means = {}
+        if targets:  # without any there is no loss, rather than one of 0
             # Each target token counts the same, whatever batch it came in.
-            name: sum(m[name] * m["targets"] for m in fetched) / max(targets, 1.0)
-            for name in ("loss", "accuracy")
-        }
+            for name in ("loss", "accuracy"):
+                means[name] = sum(m[name] * m["targets"] for m in fetched) / targets
         means |= {
             "grad_norm": sum(m["grad_norm"] for m in fetched) / count,
             "param_norm": fetched[-1]["param_norm"],
@@ -110,9 +111,37 @@ class Window:
         return means
 
 
+def _check(step: int, values: dict[str, float]) -> None:
+    """NonFiniteLossError where a step's metrics say that it must not be built upon."""
+    advice = (
+        f"Its batch is data.batch({step - 1}). Lower the learning rate, clip gradients, or look at "
+        "that batch"
+    )
+    if not math.isfinite(values["loss"]) or not math.isfinite(values["grad_norm"]):
+        found = f"loss {values['loss']}, gradient norm {values['grad_norm']}"
+        raise NonFiniteLossError(step, f"step {step}: {found}. {advice}", step - 2)
+    # Loss and gradient are those of the parameters before the update.
+    if not math.isfinite(values["param_norm"]):
+        found = f"the parameters became {values['param_norm']} (their norm after its update)"
+        raise NonFiniteLossError(step, f"step {step}: {found}. {advice}", step - 1)
+
+
+def check_scores(step: int, scores: dict[str, float]) -> None:
+    """NonFiniteLossError where the parameters after a step give dev scores that are no numbers."""
+    bad = [f"{name} {value}" for name, value in scores.items() if not math.isfinite(value)]
+    if bad:
+        raise NonFiniteLossError(
+            step,
+            f"step {step}: the parameters after it give dev scores that are no numbers "
+            f"({', '.join(bad)}). Lower the learning rate or clip gradients",
+            step - 1,
+        )
+
+
 def shown(means: dict[str, float]) -> str:
     """A window's means for the progress bar, which tells the time left itself."""
-    text = f"loss {means['loss']:.3f}, {means['tokens_per_second']:,.0f} tokens/s"
+    loss = f"loss {means['loss']:.3f}" if "loss" in means else "no tokens with loss"
+    text = f"{loss}, {means['tokens_per_second']:,.0f} tokens/s"
     return f"{text}, MFU {means['mfu']:.1%}" if "mfu" in means else text
 
 

@@ -33,7 +33,6 @@ from flan.training.optimizer import OptimizerConfig, make_optimizer
 from flan.training.settings import RunConfig
 from flan.training.signals import Preempted
 from flan.training.state import TrainState
-from flan.training.step import StepConfig
 from flan.training.window import NonFiniteLossError, Reporting
 
 quiet_orbax()
@@ -51,6 +50,7 @@ CONFIG = RunConfig(model_dir="", data=None, loop=LoopConfig(8, log_every=2, save
         ("optimizer", {"factored": False}, "OptimizerConfig.factored = False"),
         ("step", {"prefix_lm": True}, "StepConfig.prefix_lm = True"),
         ("step", {"microbatches": 2}, "StepConfig.microbatches = 2"),
+        ("step", {"seed": 4}, "StepConfig.seed = 4"),
         ("mesh", {"fsdp": 2}, "MeshConfig.fsdp = 2"),
     ],
 )
@@ -69,7 +69,6 @@ def test_what_t5x_can_do_is_not_refused():
                 schedule="linear", decay_steps=5, clip_norm=1.0, momentum=0.9, weight_decay=0.1
             ),
             mesh=MeshConfig(data=2, model=4),
-            step=StepConfig(seed=4),
             model=ModelConfig(0, 1, 8, 1, 8, 8, dtype="bfloat16"),
         )
     )

@@ -37,6 +37,20 @@ def test_a_checkpoint_may_say_that_it_reads_no_start_token(checkpoint, tmp_path)
     assert load_model(other).start_id is None
 
 
+def test_a_checkpoint_says_that_it_is_a_prefix_lm(checkpoint, tmp_path):
+    folder, params = checkpoint
+    assert not load_model(folder).network.prefix_lm
+    other = tmp_path / "prefix"
+    shutil.copytree(folder, other, ignore=shutil.ignore_patterns("checkpoints"))
+    manager = CheckpointManager(other)
+    told = {"objective": {"prefix_lm": True}}
+    manager.save(TrainState(jnp.int32(0), params, {}), told)
+    manager.close()
+    model = load_model(other)
+    assert model.network.prefix_lm
+    assert model.decoder[0].prefix_lm
+
+
 def test_mistakes_are_named(checkpoint, tmp_path):
     folder, _ = checkpoint
     with pytest.raises(FileNotFoundError, match="no checkpoint at"):

@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flan.data.batch import Batch
 from flan.evaluation import scoring
 from flan.evaluation.prompts import RankRequest
 from flan.evaluation.scoring import score_requests
 from flan.evaluation.shapes import BatchShapes
 from flan.evaluation.unconditional import UnconditionalScores
+from flan.models.loss import LossConfig, weighted_loss
 from flan.models.transformer import Transformer
 
 SHAPES = BatchShapes(row_length=96, batch_rows=2, shortest=48)
@@ -79,6 +81,36 @@ def test_scores_equal_the_naive_computation(network, full_logits, start_id):
         )
         alone = naive(full_logits, *network, request.domain, request.options, start_id)
         np.testing.assert_allclose(found.by("pmi"), expected - alone, atol=3e-5)
+
+
+def test_a_prefix_lm_scores_as_its_training_loss(network):
+    model, params = network
+    prefix = model.clone(prefix_lm=True)
+    requests = random_requests(5, 6)
+    scores = score_requests(prefix, params, requests, shapes=SHAPES)
+    length = 96
+    loss = jax.jit(lambda b: weighted_loss(model, params, b, LossConfig(), prefix_lm=True)[0])
+    causal = score_requests(model, params, requests, shapes=SHAPES)
+    for request, found, other in zip(requests, scores, causal, strict=True):
+        for option, score in zip(request.options, found.log_probs, strict=True):
+            targets = np.zeros((1, length), np.int32)
+            targets[0, : len(request.context) + len(option)] = [*request.context, *option]
+            used = (np.arange(length) < len(request.context) + len(option))[None]
+            weights = used & (np.arange(length) >= len(request.context))
+            tokens = np.where(used, np.roll(targets, 1, axis=1), 0)
+            tokens[0, 0] = 0
+            positions = np.where(used, np.arange(length), 0)
+            whole = [tokens, targets, used.astype(np.int32), positions.astype(np.int32)]
+            batch = Batch(
+                tokens=whole[0],
+                targets=whole[1],
+                segment_ids=whole[2],
+                positions=whole[3],
+                loss_weights=weights.astype(np.float32),
+            )
+            np.testing.assert_allclose(-score, float(loss(batch)), atol=5e-5, rtol=1e-5)
+        if len(request.context) > 2:
+            assert not np.allclose(found.log_probs, other.log_probs, atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ class Leaky:
     """A network that lets examples of a row see each other."""
 
     network: object
+    prefix_lm: bool = False
 
     def apply(self, variables, tokens, *, decoder_segment_ids, **rest):
         return self.network.apply(

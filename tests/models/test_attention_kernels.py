@@ -156,6 +156,7 @@ def test_the_model_is_the_same_through_any_kernel():
         ("tpu", {"positions": "rope"}, 1300, True, "plain"),
         ("gpu", {"dtype": "bfloat16"}, 1280, True, "cudnn"),
         ("gpu", {"dtype": "bfloat16", "d_head": 12}, 1280, True, "plain"),
+        ("gpu", {"dtype": "bfloat16"}, 1101, True, "plain"),
         ("gpu", {}, 1280, True, "plain"),
     ],
 )

@@ -46,6 +46,21 @@ def test_decoding_with_a_cache_equals_running_the_whole_text_again(
     assert slots.lengths[3] == 0
 
 
+@pytest.mark.parametrize("start_id", [0, None])
+def test_a_prefix_lm_reads_prompts_both_ways(small, start_id):
+    model, params = small
+    prompts = [[5, 3, 9, 4], [7], [2, 2, 8]]
+    slots = run(unrolled(model.clone(prefix_lm=True), params), prompts, start_id, stops=(1, 6))
+    for row, prompt in enumerate(prompts):
+        text = [*prompt] if start_id is None else [start_id, *prompt]
+        both = (np.arange(12) < len(text) - 1)[None]  # all but the last, as in training
+        for token in slots.written[row, : slots.lengths[row]].tolist():
+            read = np.array([text + [0] * (12 - len(text))])
+            logits = model.apply({"params": params}, read, decoder_causal_attention=both)
+            assert token == int(logits[0, len(text) - 1].argmax())
+            text.append(token)
+
+
 def test_a_slot_is_filled_again_while_others_go_on(small, next_log_probs):
     network = unrolled(*small)
     first, second, third = [5, 3, 9, 4], [7, 8], [4, 4, 10]

@@ -19,8 +19,10 @@ from flan.training.loop import LoopConfig, train_loop
 from flan.training.metrics import MetricsWriter, read_metrics
 from flan.training.optimizer import OptimizerConfig, make_optimizer
 from flan.training.state import create_state
+from flan.training.window import NonFiniteLossError
 
 TX = make_optimizer(OptimizerConfig(learning_rate=1e-2))
+ONE = MeshConfig(1)
 LENGTH = 32
 
 
@@ -90,6 +92,17 @@ def test_the_most_probable_option_is_chosen_and_the_first_of_equals():
     assert scores["eval/b/accuracy"] == 0.5
     assert scores["eval/mean/accuracy"] == 0.75
     assert scores["eval/mean/loss"] == (0.75 + 2.0) / 2
+
+
+def test_scores_that_are_no_numbers_are_told_as_such_and_stop_the_run(tmp_path):
+    mesh = make_mesh(ONE, jax.devices()[:1])
+    broken = jax.tree.map(lambda p: p * np.nan, create_state(TINY_MODEL, TX, 0, mesh, ONE).params)
+    scores = make_evaluation(made_up(), TINY_MODEL, mesh, ONE, batch_size=4)(broken)
+    assert np.isnan(scores["eval/choice/accuracy"])
+    assert np.isnan(scores["eval/mean/loss"])
+    with pytest.raises(NonFiniteLossError, match=r"step 2: .* no numbers \(eval/mean/accuracy nan"):
+        run(tmp_path, [0.5, np.nan], steps=4)
+    assert CheckpointManager(tmp_path, read_only=True).steps() == [1]
 
 
 def test_the_last_batch_is_filled_up_with_empty_rows():

@@ -135,6 +135,34 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_step(tmp_path, mes
         np.testing.assert_array_equal(kept["tokens"], EchoData().batch(6).tokens)
 
 
+def diverging(step):
+    """A step whose parameters are infinite after step 3, and its loss not before step 4."""
+
+    def diverge(state, batch):
+        number = int(state.step) + 1
+        state, metrics = step(state, batch)
+        metrics = {**metrics, "loss": np.nan if number == 4 else 1.0}
+        return state, {**metrics, "param_norm": np.inf if number == 3 else 1.0}
+
+    return diverge
+
+
+def test_parameters_that_became_infinite_are_neither_saved_nor_evaluated(tmp_path, mesh, step):
+    told = r"step 3: the parameters became inf .*data\.batch\(2\).* parameters of step 2, unharmed,"
+    with pytest.raises(NonFiniteLossError, match=told):
+        go(tmp_path, mesh, diverging(step), save_every=1)
+    assert CheckpointManager(tmp_path, read_only=True).steps() == [1, 2]
+
+
+def test_a_checkpoint_right_before_a_bad_loss_is_not_called_sound(tmp_path, mesh, step):
+    def large(state, batch):  # as after an update too large, whose result is finite still
+        state, metrics = diverging(step)(state, batch)
+        return state, {**metrics, "param_norm": 1e10}
+
+    with pytest.raises(NonFiniteLossError, match=r"of step 2, unharmed,.*checkpoint of step 3: if"):
+        go(tmp_path, mesh, large, save_every=1)
+
+
 def test_metrics_after_the_resumed_step_are_dropped_and_a_cut_line_is_survived(tmp_path):
     writer = MetricsWriter(tmp_path)
     for number in (10, 20, 30):
@@ -163,6 +191,16 @@ def test_a_window_tells_speed_utilization_time_left_and_learning_rate():
     assert means["mfu"] == pytest.approx(6e9 / seconds / 1e15)
     assert shown(means).startswith("loss 3.500, ")
     assert "MFU" in shown(means)
+
+
+def test_a_window_without_loss_tokens_has_no_loss():
+    window = Window(Reporting(2))
+    metrics = {"loss": 0.0, "accuracy": 0.0, "targets": 0.0, "tokens": 80.0}
+    window.add(1, {**metrics, "grad_norm": 0.0, "param_norm": 3.0})
+    _, means = window.flush()
+    assert not {"loss", "accuracy"} & means.keys()
+    assert means["targets_per_step"] == 0
+    assert shown(means).startswith("no tokens with loss, ")
 
 
 @pytest.mark.parametrize("steps", ["5", "0:3", "7:5", "a:b", "1:2:3"])

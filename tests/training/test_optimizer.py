@@ -42,6 +42,44 @@ def test_incomplete_settings_are_refused():
         make_optimizer(OptimizerConfig(name="sgd"))
 
 
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"learning_rate": -1.0}, "0 or more, got -1.0"),
+        ({"learning_rate": float("nan")}, "0 or more, got nan"),
+        ({"warmup_steps": -5}, "0 or more"),
+        ({"weight_decay": -1.0}, "0 or more"),
+        ({"clip_norm": -1.0}, "above 0, got -1.0"),
+        ({"clip_norm": 0.0}, "above 0"),
+        ({"clip_update": 0.0}, "above 0"),
+        ({"decay_rate": -1.0}, "above 0"),
+        ({"momentum": 1.0}, "at least 0 and below 1, got 1.0"),
+        ({"name": "adamw", "beta1": 1.5}, "at least 0 and below 1"),
+        ({"name": "adamw", "beta2": 1.0}, "at least 0 and below 1"),
+        ({"name": "adamw", "epsilon": 0.0}, "above 0"),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings, expected):
+    name = next(name for name in settings if name != "name")
+    with pytest.raises(ValueError, match=f"OptimizerConfig.{name} must be {expected}"):
+        OptimizerConfig(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"decay_steps": 10}, "decay_steps = 10 does nothing with schedule 'constant'"),
+        ({"schedule": "rsqrt", "decay_steps": 10}, "does nothing with schedule 'rsqrt'"),
+        ({"name": "adamw", "momentum": 0.9}, "momentum = 0.9 does nothing with adamw"),
+        ({"name": "adamw", "clip_update": None}, "is adafactor's: leave it at 1.0"),
+        ({"beta2": 0.9}, "beta2 = 0.9 does nothing with adafactor, it is adamw's"),
+    ],
+)
+def test_settings_that_would_do_nothing_are_refused(settings, told):
+    with pytest.raises(ValueError, match=told):
+        OptimizerConfig(**settings)
+
+
 @pytest.mark.parametrize("scale", [False, True])
 def test_each_layer_of_the_stack_is_updated_as_if_alone(scale):
     rng = np.random.default_rng(0)

@@ -8,10 +8,14 @@ import jax
 import numpy as np
 import pytest
 
+from flan.models.adapters import Lora
 from flan.models.loss import LossConfig
 from flan.partitioning import MeshConfig, make_mesh
 from flan.testing.tiny import TINY_MODEL, EchoData
+from flan.training.loop import LoopConfig
 from flan.training.optimizer import OptimizerConfig, make_optimizer
+from flan.training.run import seeded, warn_of_rounding
+from flan.training.settings import RunConfig
 from flan.training.state import create_state
 from flan.training.step import StepConfig, make_train_step, put_batch
 
@@ -67,6 +71,48 @@ def test_bfloat16_parameters_train(one_device):
     model = dataclasses.replace(TINY_MODEL, dtype="bfloat16", param_dtype="bfloat16")
     found = losses(model=model, steps=6)
     assert found[-1] < found[0] - 0.5 * (one_device[0] - one_device[-1])
+
+
+def test_the_norm_of_bfloat16_parameters_is_summed_in_float32():
+    model = dataclasses.replace(TINY_MODEL, param_dtype="bfloat16", d_model=256, d_ff=512)
+    mesh = make_mesh(MeshConfig(1), jax.devices()[:1])
+    tx = make_optimizer(OptimizerConfig())
+    state = create_state(model, tx, 0, mesh, MeshConfig(1))
+    step = make_train_step(model, tx, StepConfig(), mesh, MeshConfig(1))
+    state, metrics = step(state, put_batch(EchoData().batch(0), mesh))
+    leaves = [np.asarray(p, np.float64) for p in jax.tree.leaves(state.params)]
+    norm = np.sqrt(sum(np.square(p).sum() for p in leaves))
+    assert metrics["param_norm"].dtype == np.float32
+    assert float(metrics["param_norm"]) == pytest.approx(norm, rel=1e-5)
+
+
+def test_parameters_in_bfloat16_are_warned_of_where_they_train(caplog):
+    model = dataclasses.replace(TINY_MODEL, param_dtype="bfloat16")
+    warn_of_rounding(TINY_MODEL)
+    warn_of_rounding(dataclasses.replace(model, adapter=Lora()))
+    assert not caplog.messages
+    warn_of_rounding(model)
+    assert "rounded away" in caplog.text
+
+
+def test_a_steps_own_seed_wins_over_the_runs():
+    config = RunConfig("", None, LoopConfig(1), seed=4)
+    assert seeded(config).seed == 4
+    assert seeded(dataclasses.replace(config, step=StepConfig(seed=0))).seed == 0
+
+
+@pytest.mark.parametrize("parts", [0, -2])
+def test_impossible_microbatches_are_refused(parts):
+    with pytest.raises(ValueError, match=r"microbatches must be 1 .* or more, got"):
+        StepConfig(microbatches=parts)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 2**63])
+def test_seeds_that_not_all_generators_take_are_refused(seed):
+    with pytest.raises(ValueError, match=f"^SEED must be from 0 to 4294967295, got {seed}"):
+        RunConfig("", None, LoopConfig(1), seed=seed)
+    with pytest.raises(ValueError, match=r"^StepConfig\.seed must be from 0"):
+        StepConfig(seed=seed)
 
 
 def test_metrics_count_tokens_and_ignore_loss_terms_that_are_not_cross_entropy(one_device):

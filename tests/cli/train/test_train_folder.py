@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -91,6 +92,10 @@ def test_a_second_call_has_nothing_to_do_and_a_longer_run_goes_on(flags, trained
     assert json.loads((copy / layout.RECEIPT_FILE).read_text())["steps"] == 8
     steps = [line["step"] for line in read_metrics(copy / layout.METRICS_FILE)]
     assert steps == [2, 4, 6, 8]
+    # Asked for fewer steps than there are, it still tells of all of them.
+    assert main([*flags, f"--model_dir={copy}"]) == 0
+    assert read_record(copy).runs[0].steps == 8
+    assert json.loads((copy / layout.RECEIPT_FILE).read_text())["steps"] == 8
 
 
 def test_training_starts_from_a_checkpoint_whose_sizes_need_not_be_told(
@@ -100,9 +105,12 @@ def test_training_starts_from_a_checkpoint_whose_sizes_need_not_be_told(
     # A learning rate of nearly nothing shows the parameters that the run started from.
     start = [f"--gin.INITIAL_CHECKPOINT_PATH={trained}/checkpoints/4", "--gin.MODEL=None"]
     few = ["--gin.TRAIN_STEPS=1", "--gin.LEARNING_RATE=1e-30"]
-    few += ["--gin.MIXTURE_OR_TASK_NAME=trec"]
+    few += ["--gin.MIXTURE_OR_TASK_NAME=trec", "--gin.ModelConfig.dropout_rate=0.1"]
     assert main([*flags, *start, *few, f"--model_dir={run}"]) == 0
-    assert layout.read_model_config(run) == layout.read_model_config(trained)
+    like = dataclasses.replace(layout.read_model_config(trained), dropout_rate=0.1)
+    assert layout.read_model_config(run) == like
+    # So that the same command goes on, and the written configuration gives the same run again.
+    assert "ModelConfig.dropout_rate = 0.1" in (run / layout.CONFIG_FILE).read_text()
     first, source = load_for_inference(run), load_for_inference(trained, step=4)
     assert first.step == 1
     pairs = zip(jax.tree.leaves(first.params), jax.tree.leaves(source.params), strict=True)

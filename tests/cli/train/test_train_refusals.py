@@ -150,6 +150,8 @@ def test_initial_checkpoints_that_do_not_fit(flags, trained, tmp_path, capsys, o
     message = refused([*base, "--gin.ModelConfig.d_ff=64"], run, capsys)
     assert "d_ff is 32 there, 64 here" in message
     assert "--gin.MODEL=None" in message
+    message = refused([*base, "--gin.MODEL=None", "--gin.ModelConfig.d_ff=64"], run, capsys)
+    assert "ModelConfig.d_ff = 64 (it has 32)" in message
     message = refused([*base, f"--vocabulary={other_vocabulary}"], run, capsys)
     assert "was trained with another vocabulary" in message
     assert "no checkpoint of step 5; it has [2, 4, 6]" in refused(
