@@ -15,7 +15,7 @@ from numpy.typing import DTypeLike
 from flan.data.cache_keys import key_of
 
 MANIFEST = "manifest.json"
-_KEY = re.compile(r"-([0-9a-f]{16})")  # ends the names that `cache_keys.cache_folder` gives
+_KEY = re.compile(r"-([0-9a-f]{16})$")  # ends the names that `cache_keys.cache_folder` gives
 # Files that this process has hashed already: path, size, time of change, checksum.
 _verified: set[tuple[Path, int, int, str]] = set()
 
@@ -69,18 +69,12 @@ def read_manifest(path: Path, kind: Kind) -> dict[str, Any]:
             f"or one of another version of flan; delete {path} and run `flan prepare`"
         )
     identity, key = manifest.get("identity"), manifest.get("key")
-    named = _KEY.fullmatch(path.name[-17:])
-    if (
-        not isinstance(identity, dict)
-        or key != key_of(identity)
-        or (named and named[1] != key[:16])
-    ):
-        whose = (
-            [identity.get(k) for k in ("dataset", "split")] if isinstance(identity, dict) else ""
-        )
+    named = _KEY.search(path.name)
+    is_sound = isinstance(identity, dict) and key == key_of(identity)
+    if not is_sound or (named and named[1] != key[:16]):
         raise ValueError(
-            f"{path}: its manifest is of another cache {whose or ''} with the key {key!r}: the folder "
-            "was renamed, copied or changed; delete it and run `flan prepare`"
+            f"{path}: its manifest is of another cache (key {str(key)[:16]}): the folder was "
+            "renamed, copied or changed; delete it and run `flan prepare`"
         )
     wrong = [c for c in kind.counts if type(manifest.get(c)) is not int or manifest[c] < 0]
     if wrong:
