@@ -190,7 +190,8 @@ def test_words_end_at_any_white_space_and_accents_are_spelled_one_way():
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.txt", "some words".encode("utf-16"), "expected UTF-8"),
+        ("a.txt", "some words".encode("utf-16-le"), "expected UTF-8"),
+        ("a.txt", "\u732b\u3068\u72ac".encode("utf-16"), "expected UTF-8"),
         ("a.jsonl", b'{"text": "x"}\n{"body": "y"}\n', r"a.jsonl, line 2: no text in 'text'"),
         ("a.jsonl", b"nonsense\n", "line 1: not JSON"),
         ("a.jsonl", b"[" * 100_000, "line 1: not JSON"),

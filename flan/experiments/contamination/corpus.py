@@ -18,6 +18,7 @@ from typing import IO
 from flan.data.grams import BLOCK_BYTES, DOCUMENT_END, N, normalize, pack, words
 
 _TAIL_BYTES = 1024
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")  # no UTF-8 has such bytes
 _SUFFIXES = (".txt", ".jsonl", ".json", ".txt.gz", ".jsonl.gz", ".json.gz")
 
 
@@ -79,9 +80,9 @@ def _stream(path: Path, file: IO[bytes], n: int) -> Iterator[bytes]:
     """One long document: each block begins with the last n - 1 words of the one before it."""
     rest, before = b"", b""
     while data := file.read(BLOCK_BYTES):
-        if data.count(0) > len(data) // 4:
+        if data[:2] in _UTF16_MARKS or data.count(0) > len(data) // 4:
             raise ValueError(
-                f"{path}: a quarter of it or more are zero bytes, as in UTF-16; expected UTF-8: "
+                f"{path}: UTF-16, by its first bytes or its many zero bytes; expected UTF-8: "
                 "convert it, with `iconv -f UTF-16 -t UTF-8`, say"
             )
         data = rest + data
