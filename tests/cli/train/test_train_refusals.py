@@ -101,8 +101,8 @@ def test_a_finished_run_is_not_taken_for_one_of_other_settings(flags, copy, trai
     message = refused([*same, "--gin.LEARNING_RATE=0.5"], copy, capsys)
     assert "learning_rate is 0.01 there, 0.5 here" in message
     assert "another MODEL_DIR" in message
-    message = refused([*same, "--gin.OptimizerConfig.decay_steps=9"], copy, capsys)
-    assert "decay_steps is None there, 9 here" in message
+    message = refused([*same, "--gin.OptimizerConfig.warmup_steps=9"], copy, capsys)
+    assert "warmup_steps is 0 there, 9 here" in message
     message = refused([*same, f"--gin.INITIAL_CHECKPOINT_PATH={trained}"], copy, capsys)
     assert f"another initial checkpoint (None there, {trained} here)" in message
 
