@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -99,11 +100,11 @@ def test_a_second_call_has_nothing_to_do_and_a_longer_run_goes_on(flags, trained
 
 
 def test_training_starts_from_a_checkpoint_whose_sizes_need_not_be_told(
-    flags, trained, tmp_path, capsys
+    flags, trained, copy, tmp_path, capsys
 ):
     run = tmp_path / "run"
     # A learning rate of nearly nothing shows the parameters that the run started from.
-    start = [f"--gin.INITIAL_CHECKPOINT_PATH={trained}/checkpoints/4", "--gin.MODEL=None"]
+    start = [f"--gin.INITIAL_CHECKPOINT_PATH={copy}/checkpoints/4", "--gin.MODEL=None"]
     few = ["--gin.TRAIN_STEPS=1", "--gin.LEARNING_RATE=1e-30"]
     few += ["--gin.MIXTURE_OR_TASK_NAME=trec", "--gin.ModelConfig.dropout_rate=0.1"]
     assert main([*flags, *start, *few, f"--model_dir={run}"]) == 0
@@ -125,6 +126,10 @@ def test_training_starts_from_a_checkpoint_whose_sizes_need_not_be_told(
         assert main(["eval", str(run), "--datasets", dataset, "--out", str(tmp_path / "o")]) == 2
         assert "rte" in capsys.readouterr().err
     assert not (tmp_path / "o").exists()
+    # It goes on when that checkpoint is gone.
+    shutil.rmtree(copy)
+    assert main([*flags, *start, *few, "--gin.TRAIN_STEPS=2", f"--model_dir={run}"]) == 0
+    assert [r.steps for r in checkpoint_record(run).runs] == [6, 2]
 
 
 def test_print_config_prints_and_stops(flags, tmp_path, capsys):
