@@ -88,10 +88,6 @@ def check_seed(name: str, seed: int) -> None:
     if not 0 <= seed < 2**32:
         raise ValueError(f"{name} must be from 0 to {2**32 - 1}, got {seed}")
 
-    def __post_init__(self) -> None:
-        if self.microbatches < 1:
-            raise ValueError(f"StepConfig.microbatches must be 1 or more, got {self.microbatches}")
-
 
 def make_train_step(
     model_config: ModelConfig,
