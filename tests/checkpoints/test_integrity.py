@@ -8,7 +8,7 @@ import json
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flan.checkpoints import integrity
@@ -28,6 +28,7 @@ arrays = st.builds(
 )
 
 
+@settings(max_examples=25)  # each shape is compiled
 @given(arrays)
 def test_a_host_sums_up_as_devices_do(array):
     assert host_checksum(array) == checksum(jnp.asarray(array)).tolist()

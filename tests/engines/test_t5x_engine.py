@@ -18,7 +18,8 @@ from flan.evaluation.prompts import GenerationRequest
 from flan.models import ModelConfig, Transformer
 
 NO_T5X = "T5X is not installed (docs/t5x.md)"
-SIZES = {"num_layers": 2, "d_model": 32, "num_heads": 2, "d_head": 16, "d_ff": 48}
+# On CPUs T5X splits a model over all devices there are.
+SIZES = {"num_layers": 2, "d_model": 32, "num_heads": 8, "d_head": 4, "d_ff": 48}
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +80,11 @@ def test_t5x_trains_and_evaluates(bindings, tmp_path):
         ],
     )
     assert step == int(state.step) == 4
-    assert sorted(p.name for p in run.glob("checkpoint_*")) == ["checkpoint_2", "checkpoint_4"]
+    # Some versions of T5X save step 0, too.
+    assert {p.name for p in run.glob("checkpoint_*")} - {"checkpoint_0"} == {
+        "checkpoint_2",
+        "checkpoint_4",
+    }
     engine.run(
         "eval",
         ["configs/t5x/eval.gin", *FILES],

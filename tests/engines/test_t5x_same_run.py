@@ -73,6 +73,7 @@ def test_the_tiny_model_through_both_engines(small_demo, vocabulary, tmp_path, m
         "--gin.MIXTURE_OR_TASK_NAME=flan_loo_nli",
         *("--gin.DATA=seqio", "--gin.ON_MISSING=skip", f"--gin.BATCH_SIZE={8}"),
         "--gin.TASK_FEATURE_LENGTHS={'inputs': 96, 'targets': 16}",
+        "--gin.ModelConfig.num_heads=8",  # T5X's evaluation splits them over 8 devices
         *("--gin.LOG_PERIOD=1", "--gin.EVAL_PERIOD=0", "--gin.LEARNING_RATE=0.0003"),
     ]
     base, t5x, ours = (tmp_path / name for name in ("base", "t5x", "ours"))
@@ -126,6 +127,7 @@ def t5x_accuracy(task, checkpoint, data, vocabulary, folder):
                 f"DATA_DIR = {str(data)!r}",
                 f"VOCABULARY = {str(vocabulary)!r}",
                 "TASK_FEATURE_LENGTHS = {'inputs': 96, 'targets': 16}",
+                "ModelConfig.num_heads = 8",
                 f"CHECKPOINT_PATH = {str(checkpoint)!r}",
                 f"EVAL_OUTPUT_DIR = {str(folder / 'scores')!r}",
                 f"MIXTURE_OR_TASK_NAME = {task!r}",
