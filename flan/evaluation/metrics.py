@@ -35,6 +35,8 @@ from flan.suggest import unknown_name
 
 MetricFn = Callable[[Sequence[Any], Sequence[Any]], dict[str, float]]
 Takes = Literal["text", "label", "number"]
+# (targets of one example, its prediction) -> its score.
+PerExample = Callable[[tuple[Any, ...], Any], float]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,45 +114,59 @@ def bare(value: Any) -> Any:
     return value.strip() if isinstance(value, str) else value
 
 
+def _equal_in(normal: Callable[[Any], Any]) -> PerExample:
+    """1.0 where a prediction equals one of the targets in a normal form, else 0.0."""
+    return lambda targets, prediction: float(normal(prediction) in {normal(t) for t in targets})
+
+
+def _best(score: Callable[[Any, Any], float]) -> PerExample:
+    """The score with the best-matching target."""
+    return lambda targets, prediction: max(score(prediction, t) for t in targets)
+
+
+# What one example counts, in [0, 1], in the metrics that are its mean over examples.
+PER_EXAMPLE: dict[str, PerExample] = {
+    "accuracy": _equal_in(bare),
+    "exact_match": _equal_in(squad_normalize),
+    "f1": _best(token_f1),
+    "drop_exact_match": _equal_in(drop_normalize),
+    "drop": _best(drop_f1),
+}
+
+
+def _mean(name: str, targets: Sequence[Any], predictions: Sequence[Any]) -> float:
+    values = [PER_EXAMPLE[name](t, p) for t, p in zip(targets, predictions, strict=True)]
+    return 100 * sum(values) / len(values)
+
+
 @metric("text")
 def accuracy(targets: Sequence[Any], predictions: Sequence[Any]) -> dict[str, float]:
     """Share of predictions that equal a target, outer white space aside."""
-    right = [bare(p) in {bare(one) for one in t} for t, p in zip(targets, predictions, strict=True)]
-    return {"accuracy": 100 * sum(right) / len(right)}
+    return {"accuracy": _mean("accuracy", targets, predictions)}
 
 
 @metric("text")
 def exact_match(targets: Sequence[Any], predictions: Sequence[Any]) -> dict[str, float]:
     """Share of predictions that equal a target in SQuAD's normal form."""
-    right = [
-        squad_normalize(p) in {squad_normalize(one) for one in t}
-        for t, p in zip(targets, predictions, strict=True)
-    ]
-    return {"exact_match": 100 * sum(right) / len(right)}
+    return {"exact_match": _mean("exact_match", targets, predictions)}
 
 
 @metric("text")
 def f1(targets: Sequence[Any], predictions: Sequence[Any]) -> dict[str, float]:
     """Mean over examples of SQuAD's token F1 with the best-matching target."""
-    best = [max(token_f1(p, one) for one in t) for t, p in zip(targets, predictions, strict=True)]
-    return {"f1": 100 * float(np.mean(best))}
+    return {"f1": _mean("f1", targets, predictions)}
 
 
 @metric("text")
 def drop_exact_match(targets: Sequence[Any], predictions: Sequence[Any]) -> dict[str, float]:
     """Share of predictions that equal a target in DROP's normal form."""
-    right = [
-        drop_normalize(p) in {drop_normalize(one) for one in t}
-        for t, p in zip(targets, predictions, strict=True)
-    ]
-    return {"drop_exact_match": 100 * sum(right) / len(right)}
+    return {"drop_exact_match": _mean("drop_exact_match", targets, predictions)}
 
 
 @metric("text", main="drop_f1")
 def drop(targets: Sequence[Any], predictions: Sequence[Any]) -> dict[str, float]:
     """Mean over examples of DROP's F1 with the best-matching target."""
-    best = [max(drop_f1(p, one) for one in t) for t, p in zip(targets, predictions, strict=True)]
-    return {"drop_f1": 100 * float(np.mean(best))}
+    return {"drop_f1": _mean("drop", targets, predictions)}
 
 
 def _class_f1(gold: np.ndarray, predicted: np.ndarray, label: Any) -> float:

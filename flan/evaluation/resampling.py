@@ -20,8 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from flan.evaluation.metrics import Metric, as_number, bare, rouge_l
-from flan.evaluation.text_normalization import drop_f1, drop_normalize, squad_normalize, token_f1
+from flan.evaluation.metrics import PER_EXAMPLE, Metric, PerExample, as_number, rouge_l
 
 REPLICATES = 500
 _AT_ONCE = 2_000_000  # drawn examples held in memory
@@ -88,7 +87,7 @@ def _samples(count: int, rows_key: str) -> Iterator[np.ndarray]:
         yield rng.integers(0, count, (min(at_once, REPLICATES - start), count))
 
 
-def _mean(per_example: Callable[[tuple[Any, ...], Any], float]) -> Sums:
+def _mean(per_example: PerExample) -> Sums:
     """A metric that is the mean of something over examples."""
 
     def examples(targets: Answers, predictions: Sequence[Any]) -> np.ndarray:
@@ -96,26 +95,6 @@ def _mean(per_example: Callable[[tuple[Any, ...], Any], float]) -> Sums:
         return np.array(values, np.float64)[:, None]
 
     return Sums(examples, lambda sums, count: 100 * sums[:, 0] / count)
-
-
-def _right(targets: tuple[Any, ...], prediction: Any) -> float:
-    return float(bare(prediction) in {bare(one) for one in targets})
-
-
-def _exact(targets: tuple[Any, ...], prediction: Any) -> float:
-    return float(squad_normalize(prediction) in {squad_normalize(one) for one in targets})
-
-
-def _f1(targets: tuple[Any, ...], prediction: Any) -> float:
-    return max(token_f1(prediction, one) for one in targets)
-
-
-def _drop_exact(targets: tuple[Any, ...], prediction: Any) -> float:
-    return float(drop_normalize(prediction) in {drop_normalize(one) for one in targets})
-
-
-def _drop_f1(targets: tuple[Any, ...], prediction: Any) -> float:
-    return max(drop_f1(prediction, one) for one in targets)
 
 
 def _confusion(targets: Answers, predictions: Sequence[Any]) -> np.ndarray:
@@ -205,11 +184,7 @@ def _bleu() -> Any:
 
 
 _SUMS: dict[str, Sums] = {
-    "accuracy": _mean(_right),
-    "exact_match": _mean(_exact),
-    "f1": _mean(_f1),
-    "drop": _mean(_drop_f1),
-    "drop_exact_match": _mean(_drop_exact),
+    **{name: _mean(per_example) for name, per_example in PER_EXAMPLE.items()},
     "rouge": _mean(rouge_l),
     "binary_f1": Sums(_positive, lambda sums, count: 100 * _divide(2 * sums[:, 0], sums[:, 1])),
     "macro_f1": Sums(_confusion, _macro_f1),
