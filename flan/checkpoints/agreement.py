@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 
 from flan.checkpoints import integrity
+from flan.checkpoints.differences import differences
 from flan.checkpoints.manager import RUNTIME_SETTINGS, CheckpointError, CheckpointManager
 from flan.models.config import ModelConfig
 from flan.training.state import init_params
@@ -42,17 +41,9 @@ def check_agreement(manager: CheckpointManager, config: ModelConfig, step: int) 
 
 def _check_entries(stated: Any, config: ModelConfig, where: Path) -> None:
     """Compares with the config in the metadata, where there is one."""
-    if not isinstance(stated, Mapping):
-        return
-    ours = json.loads(json.dumps(config.to_json()))
-    stated = json.loads(json.dumps(dict(stated)))
-    differences = [
-        f"{name} is {stated[name]!r} there, {value!r} in model.json"
-        for name, value in ours.items()
-        if name in stated and name not in RUNTIME_SETTINGS and stated[name] != value
-    ]
-    if differences:
+    found = differences(stated, config.to_json(), RUNTIME_SETTINGS, "in model.json")
+    if found:
         raise CheckpointError(
-            f"{where} is of another network than model.json says: {'; '.join(differences)}; "
+            f"{where} is of another network than model.json says: {found}; "
             "restore the model.json that it was trained with"
         )

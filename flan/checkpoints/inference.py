@@ -107,7 +107,7 @@ def restore_merged(
         averaged = jax.tree.map(
             lambda s: jax.ShapeDtypeStruct(s.shape, jnp.float32, sharding=s.sharding), trained
         )
-    step, _ = manager.metadata(step)
+    step = manager.pick(step)
     check_agreement(manager, config, step)
     params, found, metadata = manager.restore_params(abstract, step, averaged)
     params, plain = merged(params, config)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import itertools
 import logging
 from collections.abc import Iterator, Sequence
@@ -14,6 +13,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from flan.checkpoints import integrity, layout
+from flan.checkpoints.differences import differences
 from flan.checkpoints.scores import SCORES, KeepBest, Scores, best_of, goodness
 from flan.models.adapters import Adapter
 from flan.models.config import ModelConfig
@@ -118,7 +118,7 @@ class CheckpointManager:
           CheckpointError: there is none, or it cannot be read; says which one and
             which other steps there are.
         """
-        step = self._pick(step)
+        step = self.pick(step)
         with self._explain(step):
             found, metadata, arrays = self._read(step, ocp.args.StandardRestore(abstract._asdict()))
             if arrays is not None:
@@ -133,7 +133,7 @@ class CheckpointManager:
         Those in the tree `averaged` are the averaged ones (`OptimizerConfig.ema_decay`);
         CheckpointError if the run kept none. `abstract` has the others, if any.
         """
-        step = self._pick(step)
+        step = self.pick(step)
         ema = averaged is not None
         wanted = ({"params": abstract} if abstract else {}) | (
             {"opt_state": {"ema": averaged}} if ema else {}
@@ -171,7 +171,7 @@ class CheckpointManager:
 
     def metadata(self, step: int | None = None) -> tuple[int, dict[str, Any]]:
         """Step and metadata of a checkpoint, without its arrays."""
-        step = self._pick(step)
+        step = self.pick(step)
         with self._explain(step):
             return step, self._read(step)[1]
 
@@ -236,7 +236,8 @@ class CheckpointManager:
         """Waits and lets go of the folder."""
         self._manager.close()
 
-    def _pick(self, step: int | None) -> int:
+    def pick(self, step: int | None) -> int:
+        """A step that there is, None the newest; CheckpointError where there is none such."""
         steps = self.steps()
         if not steps:
             raise CheckpointError(f"{self.folder} holds no finished checkpoint")
@@ -267,15 +268,10 @@ class CheckpointManager:
 
 def check_same_model(found: ModelConfig, wanted: ModelConfig, where: Path) -> None:
     """CheckpointError listing each entry in which a checkpoint's network differs from the wanted one."""
-    differences = [
-        f"{field.name} is {getattr(found, field.name)!r} there, {getattr(wanted, field.name)!r} here"
-        for field in dataclasses.fields(ModelConfig)
-        if field.name not in (*RUNTIME_SETTINGS, "adapter")
-        and getattr(found, field.name) != getattr(wanted, field.name)
-    ]
-    if differences:
+    free = (*RUNTIME_SETTINGS, "adapter")
+    if found_differences := differences(found.to_json(), wanted.to_json(), free):
         raise CheckpointError(
-            f"the checkpoint in {where} is of another model: {'; '.join(differences)}. Give the "
+            f"the checkpoint in {where} is of another model: {found_differences}. Give the "
             "gin file of its size, or --gin.MODEL=None to take the sizes from the checkpoint"
         )
     if found.adapter != wanted.adapter:

@@ -5,13 +5,13 @@ What a run's folder holds is checked before anything is written there.
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from flan.checkpoints import layout
+from flan.checkpoints.differences import differences
 from flan.checkpoints.integrity import same_shapes
 from flan.checkpoints.manager import (
     CheckpointError,
@@ -78,8 +78,8 @@ def metadata_before(
     for what, here in settings.items():
         # A schedule that ends with the run is longer in a longer one.
         free = ("decay_steps",) if step < steps else ()
-        if differences := _differences(before.get(what), here, free):
-            raise another(model_dir, f"{what} ({differences})")
+        if found := differences(before.get(what), here, free):
+            raise another(model_dir, f"{what} ({found})")
     if arrays is not None and not same_shapes(abstract._asdict(), arrays):
         raise another(model_dir, "optimizer")
     return before
@@ -185,13 +185,3 @@ def _with_offer(error: DamagedCheckpointError) -> DamagedCheckpointError:
             f"--gin.ON_DAMAGED=previous; it moves the damaged one to {layout.DAMAGED}/ there"
         )
     return DamagedCheckpointError(f"{error}. {offer}", error.step, error.before)
-
-
-def _differences(there: Any, here: Mapping[str, Any], free: Sequence[str] = ()) -> str:
-    """In which settings two runs differ, in words; those that an earlier version did not know do not."""
-    there = there if isinstance(there, dict) else {}
-    return "; ".join(
-        f"{name} is {there[name]!r} there, {value!r} here"
-        for name, value in json.loads(json.dumps(here)).items()
-        if name in there and there[name] != value and name not in free
-    )

@@ -157,7 +157,7 @@ def start_of(path: Path) -> dict[str, Any]:
     source, step = layout.split_step(path)
     reader = CheckpointManager(source, read_only=True)
     try:
-        step, _ = reader.metadata(step)
+        step = reader.pick(step)
         _, arrays = reader.described(step)
     finally:
         reader.close()
